@@ -1,0 +1,36 @@
+"""The errors of the node; the class decides what happens next.
+
+    NodeError
+    ├── Retry        the same step again, later: the world was in the way
+    ├── Hold         a person looks: the result exists but must not leave
+    ├── Refuse       failed for good: this input or this object will never pass
+    └── BadSetting   the node does not start; the message says what to change
+
+Every message gives the fact with its values, then the fix. No message names a patient: UIDs, descriptions and names
+from the wire never enter one.
+"""
+
+
+class NodeError(Exception):
+    """Base of every error that the node raises on purpose."""
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(f"{message} {fix}".strip())
+        self.message = message
+        self.fix = fix
+
+
+class Retry(NodeError):
+    """The same step may succeed later."""
+
+
+class Hold(NodeError):
+    """A person has to look before anything leaves the node."""
+
+
+class Refuse(NodeError):
+    """This will never succeed, however often it is tried."""
+
+
+class BadSetting(NodeError):
+    """The settings ask for something that cannot be; nothing was started."""
