@@ -1,0 +1,1 @@
+"""How a network runs: what an engine promises, where its bytes lie, and the backends. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Network definitions in torch (extra `train`); nothing that runs a series imports this package."""

@@ -1,0 +1,1 @@
+"""Training of the shipped networks (extra `train`). `physics` needs numpy only; the rest torch, scipy, scikit-image."""

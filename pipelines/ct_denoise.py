@@ -1,0 +1,55 @@
+"""Low-dose CT denoise: a CT series in, the same series with less noise out."""
+
+from pipelines.pipeline import Code, Images, Pipeline, Requires, Tiles
+from pipelines.steps.checks import finite, geometry_equal, mean_shift_below, residual_is_noise, within_range
+from pipelines.steps.intensity import clip
+
+LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0  # what 12 bits with intercept -1024 hold, and what the network was trained in
+
+CT_DENOISE = Pipeline(
+    name="ct-denoise",
+    version="1.0.0",
+    takes=Requires(
+        modality="CT",
+        # Two gaps are the fewest that can show even spacing; two slices prove nothing about a missing third.
+        minimum_slices=3,
+        # The network knows noise and edges in pixels. 0.3 mm is below the finest head reconstructions; above 1.6 mm
+        # (the coarsest images of the training set before enlarging) a small vessel is one pixel, as noise is.
+        pixel_spacing_mm=(0.3, 1.6),
+        # Thinner than 0.4 mm no body scanner reconstructs; thicker than 6 mm slices are no longer noise-limited,
+        # and none was seen in training.
+        slice_thickness_mm=(0.4, 6.0),
+        # The tube voltages of diagnostic body CT. Outside of it (and in virtual energies) contrast and noise
+        # follow other laws than the simulated ones.
+        kvp=(70.0, 150.0),
+        # Half a degree is header rounding. A tilted stack is sheared: its mean is kept, but nothing was checked there.
+        tilt_deg_max=0.5,
+        # The network's receptive field is 64 pixels wide and its low-frequency lock 36; above 1024 no test was made.
+        rows=(64, 1024),
+        columns=(64, 1024),
+    ),
+    engine="ct_denoise",
+    feed="hu",
+    output="denoised",
+    keep_outside=(LOWEST_HU, HIGHEST_HU),
+    before=(clip(LOWEST_HU, HIGHEST_HU),),
+    after=(clip(LOWEST_HU, HIGHEST_HU),),
+    tiles=Tiles(shape=(1, 0, 0), multiple_of=8),
+    checks=(
+        finite(),
+        geometry_equal(),
+        within_range(lowest_hu=LOWEST_HU, highest_hu=HIGHEST_HU),
+        mean_shift_below(soft_hu=2.0, other_hu=5.0),
+        residual_is_noise(limit=1.5),
+    ),
+    gives=Images(
+        kind="DN",
+        series_code=11,
+        image_type=("DERIVED", "SECONDARY", "AXIAL", "AI_DENOISE"),
+        marker="AI DENOISED",
+        synthetic=False,
+        derivation=Code(value="DL_NR", scheme="99GENAI", meaning="Noise reduction by neural network"),
+        purpose=Code(value="109102", scheme="DCM", meaning="Processing Equipment"),
+        operation="Noise reduction by neural network",
+    ),
+)

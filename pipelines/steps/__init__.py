@@ -1,0 +1,1 @@
+"""Small pieces that pipelines are made of."""
