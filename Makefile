@@ -1,0 +1,62 @@
+# make demo    everything on this machine: phantom in, denoised series out, a picture to look at
+# make test    unit, integration and acceptance tests against real peers
+# make lint    what pre-commit and CI run
+# make bench   times beside DCMTK and Orthanc
+# make lock    writes deploy/lock/ anew from pyproject.toml
+# make clean   removes what the targets above made
+# Every target sets itself up; the second call only does what is left.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST_ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+PIP := $(BIN)/python -m pip --quiet
+# The editable install needs no network: its build tool, setuptools, stands in the lock.
+PROJECT := $(PIP) install --no-deps --no-build-isolation --editable .
+COMPILE := build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --build-deps-for=editable --strip-extras \
+	--no-annotate --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+
+.PHONY: demo test lint bench lock peers clean
+
+demo: .venv/.runtime
+	$(BIN)/imaging-node demo
+
+test: .venv/.test peers
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.test peers
+	$(BIN)/python -m tests.bench
+
+peers:
+	@deploy/setup-peers.sh
+
+.venv/pyvenv.cfg:
+	@deploy/setup-venv.sh "$(PYTHON)" .venv
+
+.venv/.runtime: .venv/pyvenv.cfg deploy/lock/runtime.txt pyproject.toml
+	@echo "Installing the node into .venv (about 340 MB, once) ..."
+	@$(PIP) install --require-hashes --requirement deploy/lock/runtime.txt
+	@$(PROJECT)
+	@touch $@
+
+.venv/.test: .venv/.runtime deploy/lock/test.txt
+	@echo "Installing the test tools into .venv ..."
+	@$(PIP) install --require-hashes --requirement deploy/lock/test.txt
+	@touch $@
+
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip --quiet install pip-tools==7.6.2
+	$(COMPILE) --output-file deploy/lock/runtime.txt pyproject.toml
+	$(COMPILE) --extra test --constraint deploy/lock/runtime.txt --output-file deploy/lock/test.txt pyproject.toml
+
+clean:
+	rm -rf .venv build demo-out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
