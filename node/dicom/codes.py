@@ -1,0 +1,58 @@
+"""Codes and names that stand in our objects; the placeholders of DICOM_SPEC live here and nowhere else."""
+
+from dataclasses import dataclass
+
+from node.dicom.uids import duid
+
+VENDOR = "EXAMPLE VENDOR"
+PRODUCT = "imaging-node"
+CODING_SCHEME = "99GENAI"
+CODING_SCHEME_UID = duid("coding scheme", CODING_SCHEME)
+CODING_SCHEME_NAME = "Generative imaging codes"
+
+PRIVATE_GROUP = 0x0099
+PRIVATE_CREATOR = "EXAMPLE VENDOR GENAI 1.0"
+PRIVATE_WEIGHTS, PRIVATE_PARAMETERS, PRIVATE_INPUT, PRIVATE_GENERATION = 0x01, 0x02, 0x03, 0x04
+
+# PS3.5 B.2 discourages 2.25 here; it waits for an organisation's own root (DICOM_SPEC section 7).
+IMPLEMENTATION_CLASS_UID = duid("implementation class", PRODUCT)
+IMPLEMENTATION_VERSION_NAME = "IMAGING_NODE_1"  # SH, at most 16 characters
+
+DEVICE_UID = duid("device", VENDOR, PRODUCT)
+"""Device UID (0018,1002) of the node as a product: one value everywhere, so that the loop guard knows it.
+The Device Serial Number tells installations apart."""
+
+AI_PREFIX = "AI_"  # opens value 4 of Image Type in all that the node makes
+MODALITIES = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.4": "MR",
+}
+"""Storage SOP classes that a pipeline can take, and the modality that each one implies."""
+
+CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+MULTI_FRAME = {
+    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT",
+    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT",
+    "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR",
+    "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """A coded concept (PS3.3 8.1): Code Value, Coding Scheme Designator, Code Meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+SOURCE_IMAGE = Code(value="121322", scheme="DCM", meaning="Source image for image processing operation")  # CID 7202
+ACQUISITION_EQUIPMENT = Code(value="109101", scheme="DCM", meaning="Acquisition Equipment")  # CID 7005
+PROCESSING_EQUIPMENT = Code(value="109102", scheme="DCM", meaning="Processing Equipment")
+SYNTHESIZING_EQUIPMENT = Code(value="109100", scheme="DCM", meaning="Synthesizing Equipment")
+
+
+def model_device_uid(model: str, version: str, weights_sha256: str) -> str:
+    """Device UID of one version of one network; retraining changes it."""
+    return duid("model", model, version, weights_sha256)

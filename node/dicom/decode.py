@@ -1,0 +1,261 @@
+"""From received instances to a volume in HU; runs in the resource-limited child and nowhere else.
+
+Every length is checked against the header before memory is taken for it, and the pixels must be able to be what the
+header says: a volume that is constant or far outside Hounsfield's scale is refused with its figure.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+
+from node.dicom import codestream, gate, geometry, part10
+from node.dicom.part10 import BROKEN, Part10
+from node.errors import Refuse
+
+AIR_HU = -1024.0  # stands where the source has padding
+PLAUSIBLE_HU = (-1100.0, 3100.0)
+EXTENDED_HU = 4095.0  # metal lies beyond it, a body doesn't
+LEAST_PLAUSIBLE = 0.25  # share of voxels; the corners outside the field of view may hold anything below air
+MOST_EXTENDED = 0.10
+
+# RELIABILITY 0.4: Pillow survives streams that kill pylibjpeg-openjpeg, but it has no HTJ2K.
+PLUGINS = {
+    "1.2.840.10008.1.2.4.57": "pylibjpeg",
+    "1.2.840.10008.1.2.4.70": "pylibjpeg",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pillow",
+    "1.2.840.10008.1.2.4.201": "pylibjpeg",
+    "1.2.840.10008.1.2.4.202": "pylibjpeg",
+    "1.2.840.10008.1.2.5": "pydicom",
+}
+HEADER = frozenset(
+    {
+        *gate.ONE_PER_SET, *gate.REQUIRED_UIDS, *gate.PATIENT, *gate.DATES, *gate.TIMES,
+        "Modality", "ImageType", "LossyImageCompression", "MultienergyCTAcquisition", "BurnedInAnnotation",
+        "PatientSpeciesDescription", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "HighBit", "DeviceUID",
+        "PhotometricInterpretation", "SliceThickness", "SpacingBetweenSlices", "KVP", "GantryDetectorTilt",
+        "RescaleSlope", "RescaleIntercept", "RescaleType", "SyntheticData", "PixelSpacing", "ImagePositionPatient",
+        "ImageOrientationPatient",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """The stored values of one instance and what turns them into HU."""
+
+    values: NDArray[np.int16] | NDArray[np.uint16]  # (y, x), bits above Bits Stored gone, little endian
+    padding: NDArray[np.bool_] | None  # (y, x), None if the header declares no padding
+    slope: float  # HU per stored value
+    intercept: float  # HU of stored value 0
+    lowest: int  # of what Bits Stored and Pixel Representation can hold
+    highest: int
+
+    def sha256(self) -> str:
+        """SHA-256 of the stored values, whatever transfer syntax they came in."""
+        return hashlib.sha256(np.ascontiguousarray(self.values).data).hexdigest()
+
+
+@dataclass
+class _Figures:
+    """What the voxels of a volume look like, gathered slice by slice."""
+
+    voxels: int = 0
+    plausible: int = 0
+    extended: int = 0
+    lowest_hu: float = field(default=float("inf"))
+    highest_hu: float = field(default=float("-inf"))
+
+    def add(self, hu: NDArray[np.float32]) -> None:
+        if not hu.size:
+            return
+        self.voxels += hu.size
+        self.plausible += int(np.count_nonzero((hu >= PLAUSIBLE_HU[0]) & (hu <= PLAUSIBLE_HU[1])))
+        self.extended += int(np.count_nonzero(hu > EXTENDED_HU))
+        self.lowest_hu = min(self.lowest_hu, float(hu.min()))
+        self.highest_hu = max(self.highest_hu, float(hu.max()))
+
+    def check(self) -> None:
+        if not self.voxels:
+            raise Refuse("Every voxel of the series is padding.")
+        if self.lowest_hu == self.highest_hu:
+            raise Refuse(f"Every voxel of the series has the same value, {self.lowest_hu:g} HU.")
+        low, high = PLAUSIBLE_HU
+        if self.plausible < LEAST_PLAUSIBLE * self.voxels:
+            raise Refuse(
+                f"{self.plausible / self.voxels:.1%} of the voxels lie within {low:g} to {high:g} HU, at least "
+                f"{LEAST_PLAUSIBLE:.0%} of a CT do; they range from {self.lowest_hu:g} to {self.highest_hu:g} HU."
+            )
+        if self.extended > MOST_EXTENDED * self.voxels:
+            raise Refuse(
+                f"{self.extended / self.voxels:.1%} of the voxels lie above {EXTENDED_HU:g} HU, at most "
+                f"{MOST_EXTENDED:.0%} of a CT do."
+            )
+
+
+def prepare_series(request: dict[str, Any]) -> dict[str, Any]:
+    """Decode a series of classic single-frame CT into one volume.
+
+    request: paths (Part 10 files, any order), voxels and padding (.npy files to write)
+    returns: order, affine, shape, pixel_sha256, unit; as CONTRACT says, the volume being float32 (z, y, x) in HU with
+             -1024 where the source has padding, and the padding bool (z, y, x)
+    raises:  Refuse with the reasons of the input gate, or with the figure that the pixels can't have
+    """
+    paths = [Path(path) for path in request["paths"]]
+    headers = [part10.header(part10.read(path), HEADER) for path in paths]
+    if reasons := gate.ineligible(headers, complete=True):
+        raise Refuse(f"The series can't be processed: {'; '.join(reasons[:5])}.")
+    if {header["Modality"] for header in headers} != {("CT",)}:
+        raise Refuse("Only CT is decoded in this version.")
+    order = geometry.stack(headers).order
+    first = headers[order[0]]
+    shape = (len(order), int(first["Rows"][0]), int(first["Columns"][0]))
+    hashes: list[str] = []
+    figures = _Figures()
+
+    def fill(voxels: NDArray[Any], padding: NDArray[Any]) -> None:
+        for z, index in enumerate(order):
+            stored = stored_values(part10.read(paths[index]))
+            if stored.values.shape != shape[1:]:
+                raise Refuse(f"A slice is {stored.values.shape}, not {shape[1:]}: a file changed while it was read.")
+            hu = voxels[z]
+            np.multiply(stored.values, np.float32(stored.slope), out=hu, casting="unsafe")
+            hu += np.float32(stored.intercept)
+            if stored.padding is None:
+                figures.add(hu)
+            else:
+                figures.add(hu[~stored.padding])
+                hu[stored.padding] = AIR_HU
+                padding[z] = stored.padding
+            hashes.append(stored.sha256())
+        figures.check()
+
+    _write_both(Path(request["voxels"]), Path(request["padding"]), shape, fill)
+    return {
+        "order": list(order),
+        "affine": geometry.affine([headers[index] for index in order]).tolist(),
+        "shape": list(shape),
+        "pixel_sha256": hashes,
+        "unit": "HU",
+    }
+
+
+def _write_both(
+    voxels: Path, padding: Path, shape: tuple[int, int, int], fill: Callable[[NDArray[Any], NDArray[Any]], None]
+) -> None:
+    """Let `fill` write both arrays slice by slice beside their places, then rename them."""
+    aside = voxels.with_name(voxels.name + ".part"), padding.with_name(padding.name + ".part")
+    try:
+        arrays = (
+            open_memmap(aside[0], mode="w+", dtype=np.float32, shape=shape),
+            open_memmap(aside[1], mode="w+", dtype=np.bool_, shape=shape),
+        )
+        fill(*arrays)
+        for array in arrays:
+            array.flush()
+        aside[0].replace(voxels)
+        aside[1].replace(padding)
+    finally:
+        for path in aside:
+            path.unlink(missing_ok=True)
+
+
+def stored_values(part: Part10) -> Stored:
+    """Decode the single frame of one instance; its header has passed the gate.
+
+    raises: Refuse if the pixels are not what the header says
+    """
+    found = part10.header(part, HEADER)
+    try:
+        rows, columns = int(found["Rows"][0]), int(found["Columns"][0])
+        bits, signed = int(found["BitsStored"][0]), found["PixelRepresentation"] == ("1",)
+        (slope,) = geometry.numbers(found, "RescaleSlope", 1)
+        (intercept,) = geometry.numbers(found, "RescaleIntercept", 1)
+    except (KeyError, IndexError, ValueError) as error:
+        raise Refuse("A value that describes the pixels is missing or unreadable.") from error
+    if "ModalityLUTSequence" in part.dataset:
+        raise Refuse("A Modality LUT takes the place of slope and intercept; a CT image has none (PS3.3 A.3).")
+    words = _words(part, rows, columns, bits, signed=signed)
+    unused = 16 - bits
+    # Bits above Bits Stored may hold an old overlay (PS3.5 8.1.1); they are no part of the value.
+    values = (words << unused) >> unused if unused else words
+    lowest, highest = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    return Stored(
+        values=values,
+        padding=_padding(part, values, signed=signed, lowest=lowest, highest=highest),
+        slope=slope,
+        intercept=intercept,
+        lowest=lowest,
+        highest=highest,
+    )
+
+
+def _words(part: Part10, rows: int, columns: int, bits: int, *, signed: bool) -> NDArray[np.int16] | NDArray[np.uint16]:
+    """The 16-bit words of the frame as (y, x), bits above Bits Stored included."""
+    dtype = np.dtype("<i2" if signed else "<u2")
+    data, encapsulated = part.pixel_data()
+    if encapsulated != (part.transfer_syntax in PLUGINS):
+        raise Refuse(f"Pixel Data is {'' if encapsulated else 'not '}encapsulated, against its transfer syntax.")
+    if not encapsulated:
+        if len(data) != rows * columns * 2:
+            raise Refuse(f"Pixel Data has {len(data)} bytes, {rows} x {columns} of 16 bits are {rows * columns * 2}.")
+        return np.frombuffer(data, dtype).reshape(rows, columns)
+    try:
+        frame = get_frame(bytes(data), 0, number_of_frames=1)
+    except BROKEN as error:
+        raise Refuse("The encapsulated Pixel Data can't be taken apart.", fix="Send the instance again.") from error
+    codestream.check(frame, part.transfer_syntax, rows=rows, columns=columns)
+    try:
+        array, _ = get_decoder(UID(part.transfer_syntax)).as_array(
+            bytes(data),
+            index=0,
+            raw=True,
+            decoding_plugin=PLUGINS[part.transfer_syntax],
+            rows=rows,  # type: ignore[arg-type]  # pydicom types every option as the whole set of options
+            columns=columns,  # type: ignore[arg-type]
+            number_of_frames=1,  # type: ignore[arg-type]
+            samples_per_pixel=1,  # type: ignore[arg-type]
+            bits_allocated=16,  # type: ignore[arg-type]
+            bits_stored=bits,  # type: ignore[arg-type]
+            pixel_representation=int(signed),  # type: ignore[arg-type]
+            photometric_interpretation="MONOCHROME2",  # type: ignore[arg-type]
+            pixel_keyword="PixelData",  # type: ignore[arg-type]
+        )
+    except BROKEN as error:
+        raise Refuse("The compressed frame can't be decoded.", fix="Send the instance again.") from error
+    return np.ascontiguousarray(array, dtype=dtype).reshape(rows, columns)
+
+
+def _padding(
+    part: Part10, values: NDArray[Any], *, signed: bool, lowest: int, highest: int
+) -> NDArray[np.bool_] | None:
+    """Where the source says that there is nothing (PS3.3 C.7.5.1.1.2): one value, or all values up to a limit."""
+    ends = [_word(part, tag, signed=signed) for tag in (0x00280120, 0x00280121)]
+    value, limit = ends
+    if value is None:
+        return None
+    for end in ends:
+        if end is not None and not lowest <= end <= highest:
+            raise Refuse(f"The padding value {end} can't be stored within {lowest} to {highest}.")
+    if limit is None:
+        return np.asarray(values == value)
+    return np.asarray((values >= min(value, limit)) & (values <= max(value, limit)))
+
+
+def _word(part: Part10, tag: int, *, signed: bool) -> int | None:
+    # Writers confuse US and SS here; Pixel Representation says what the two bytes mean (PS3.5 A.1).
+    found = part10.raw(part.dataset, tag)
+    if not found:
+        return None
+    if len(found) != 2:
+        raise Refuse(f"The padding element (0028,{tag & 0xFFFF:04X}) has {len(found)} bytes, not 2.")
+    return int.from_bytes(found, "little", signed=signed)

@@ -1,0 +1,200 @@
+"""Part 10 files for the decoding child: the data set as raw elements, and where the pixels are.
+
+Values stay as the bytes that came: nothing is decoded that nobody asks for, and what is copied into a derived object is
+copied byte for byte, in whatever character set it is. Inflating is limited (one small file can claim gigabytes).
+"""
+
+import logging
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+
+from node.dicom.classes import DEFLATED_LE, IMPLICIT_LE, TRANSFER_SYNTAXES
+from node.errors import Refuse
+
+# pydicom's messages quote values of the data set; they are no part of any log of ours.
+logging.getLogger("pydicom").addHandler(logging.NullHandler())
+logging.getLogger("pydicom").propagate = False
+
+MAXIMUM_FILE_BYTES = 1 << 30
+MAXIMUM_INFLATED_BYTES = 1 << 28
+PIXELS = 0x7FE00008  # the first tag that can hold pixels: (7FE0,0008) to (7FE0,0010)
+_LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+_BINARY = {"US": "<H", "SS": "<h", "UL": "<I", "SL": "<i", "FL": "<f", "FD": "<d", "US or SS": "<H"}
+# Whatever pydicom raises on a broken data set; a child that dies of anything else is caught by its parent.
+BROKEN = (
+    ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, NotImplementedError, OSError,
+    RuntimeError, struct.error, OverflowError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part10:
+    """One instance: File Meta values that count, raw elements before the pixels, and the encoded pixel element."""
+
+    transfer_syntax: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    dataset: Dataset  # top-level elements before (7FE0,0008), raw where pydicom leaves them raw
+    data: bytes  # the data set, inflated
+    pixels_at: int  # offset of the first pixel element in `data`
+
+    def pixel_data(self) -> tuple[bytes | memoryview, bool]:
+        """Value of Pixel Data (7FE0,0010), and whether it is encapsulated.
+
+        raises: Refuse if there is none, or it is longer than the file
+        """
+        at = self.pixels_at
+        if len(self.data) - at < 12:
+            raise Refuse("There is no Pixel Data.", fix="Send the instance again.")
+        group, element = struct.unpack_from("<HH", self.data, at)
+        if (group, element) != (0x7FE0, 0x0010):
+            raise Refuse(f"The pixels are in ({group:04X},{element:04X}), not in Pixel Data (7FE0,0010).")
+        if self.transfer_syntax == IMPLICIT_LE:
+            value, (length,) = at + 8, struct.unpack_from("<I", self.data, at + 4)
+        else:
+            if self.data[at + 4 : at + 6] not in (b"OB", b"OW"):
+                raise Refuse("The value representation of Pixel Data is neither OB nor OW.")
+            value, (length,) = at + 12, struct.unpack_from("<I", self.data, at + 8)
+        left = len(self.data) - value
+        if length == 0xFFFFFFFF:
+            return self.data[value:], True
+        if length > left:
+            raise Refuse(f"Pixel Data declares {length} bytes, {left} are left.", fix="Send the instance again.")
+        return memoryview(self.data)[value : value + length], False
+
+
+def read(path: str | Path) -> Part10:
+    """Read one file of a lossless transfer syntax that the node accepts.
+
+    raises: Refuse if it is no Part 10 file, is lossy, or can't be read to its pixels
+    """
+    file = Path(path)
+    if file.stat().st_size > MAXIMUM_FILE_BYTES:
+        raise Refuse(f"The file has {file.stat().st_size} bytes, more than {MAXIMUM_FILE_BYTES}.")
+    data = file.read_bytes()
+    if data[128:132] != b"DICM":
+        raise Refuse("The file is no DICOM Part 10 file.", fix="Send it through DICOM, or add File Meta Information.")
+    meta, at = _file_meta(data)
+    syntax = meta.get(0x0010, "")
+    if syntax not in TRANSFER_SYNTAXES:
+        known = "".join(character for character in syntax if character in "0123456789.")[:64]
+        raise Refuse(
+            f"The transfer syntax {known or 'that is missing'} is not one that the node decodes.",
+            fix="Send it uncompressed or losslessly compressed.",
+        )
+    data = _inflate(data[at:]) if syntax == DEFLATED_LE else data[at:]
+    stream = BytesIO(data)
+    try:
+        dataset = read_dataset(stream, syntax == IMPLICIT_LE, True, stop_when=_at_pixels)
+    except (*BROKEN, RecursionError) as error:
+        raise Refuse(f"The data set can't be read ({type(error).__name__}).", fix="Send it again.") from error
+    return Part10(
+        transfer_syntax=syntax,
+        sop_class_uid=text(dataset, "SOPClassUID") or meta.get(0x0002, ""),
+        sop_instance_uid=text(dataset, "SOPInstanceUID") or meta.get(0x0003, ""),
+        dataset=dataset,
+        data=data,
+        pixels_at=stream.tell(),
+    )
+
+
+def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return int(tag) >= PIXELS
+
+
+def _file_meta(data: bytes) -> tuple[dict[int, str], int]:
+    """The UIDs of group 0002 (Explicit VR Little Endian, PS3.10 7.1) and the offset behind it."""
+    found, at = {}, 132
+    while at + 8 <= len(data) and data[at : at + 2] == b"\x02\x00":
+        (element,) = struct.unpack_from("<H", data, at + 2)
+        if data[at + 4 : at + 6] in _LONG_VRS:
+            if at + 12 > len(data):
+                break
+            value, (length,) = at + 12, struct.unpack_from("<I", data, at + 8)
+        else:
+            value, (length,) = at + 8, struct.unpack_from("<H", data, at + 6)
+        if length > len(data) - value:
+            raise Refuse("The File Meta Information is longer than the file.", fix="Send it again.")
+        if data[at + 4 : at + 6] == b"UI":
+            found[element] = data[value : value + length].decode("ascii", "replace").strip("\0 ")
+        at = value + length
+    return found, at
+
+
+def _inflate(deflated: bytes) -> bytes:
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)  # PS3.5 A.5: raw deflate
+    try:
+        data = stream.decompress(deflated, MAXIMUM_INFLATED_BYTES)
+    except zlib.error as error:
+        raise Refuse("The deflated data set does not inflate.", fix="Send it again.") from error
+    if stream.unconsumed_tail:
+        raise Refuse(f"The deflated data set inflates to more than {MAXIMUM_INFLATED_BYTES} bytes.")
+    if not stream.eof:
+        raise Refuse("The deflated data set ends early.", fix="Send it again.")
+    return data
+
+
+def raw(dataset: Dataset, tag: int) -> bytes | None:
+    """The value bytes of an element, b"" if it is empty and None if it is absent; never of a sequence."""
+    if tag not in dataset:
+        return None
+    element: DataElement | RawDataElement = dataset.get_item(tag)
+    if isinstance(element, RawDataElement):
+        return element.value or b""
+    if element.VR == "SQ" or not element.is_empty:  # pydicom wakes sequences and empty elements, nothing else
+        raise Refuse(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is a sequence, not a value.")
+    return b""
+
+
+def values(dataset: Dataset, keyword: str) -> tuple[str, ...] | None:
+    """The values of an element as text, () if it is empty and None if it is absent.
+
+    Numbers become decimal text; text is taken as Latin-1, which loses nothing when values are only compared.
+    """
+    tag = tag_for_keyword(keyword)
+    if tag is None or (found := raw(dataset, tag)) is None:
+        return None
+    vr = dictionary_VR(tag)
+    if vr in _BINARY:
+        size = struct.calcsize(_BINARY[vr])
+        return tuple(str(number) for (number,) in struct.iter_unpack(_BINARY[vr], found[: len(found) // size * size]))
+    if vr == "UI":
+        stripped: tuple[str, ...] = (found.decode("latin-1").removesuffix("\0"),)
+    else:
+        stripped = tuple(part.strip(" \0\t\r\n") for part in found.decode("latin-1").split("\\"))
+    return () if stripped == ("",) else stripped
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """The first value of an element as text; empty if the element is empty or absent."""
+    return next(iter(values(dataset, keyword) or ()), "")
+
+
+def header(part: Part10, keywords: frozenset[str]) -> dict[str, tuple[str, ...]]:
+    """The header that the gate and the geometry read, SOP UIDs taken from File Meta where the data set has none."""
+    found = {keyword: value for keyword in keywords if (value := values(part.dataset, keyword)) is not None}
+    found |= {"SOPClassUID": (part.sop_class_uid,), "SOPInstanceUID": (part.sop_instance_uid,)}
+    if devices := tuple(_devices(part.dataset)):
+        found["EquipmentDeviceUID"] = devices
+    return found
+
+
+def _devices(dataset: Dataset) -> Iterator[str]:
+    if "ContributingEquipmentSequence" in dataset:
+        try:
+            items = dataset["ContributingEquipmentSequence"].value or ()
+        except BROKEN as error:
+            raise Refuse("Contributing Equipment Sequence can't be read.", fix="Send it again.") from error
+        for item in items:
+            if uid := text(item, "DeviceUID"):
+                yield uid
