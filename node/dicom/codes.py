@@ -56,3 +56,46 @@ SYNTHESIZING_EQUIPMENT = Code(value="109100", scheme="DCM", meaning="Synthesizin
 def model_device_uid(model: str, version: str, weights_sha256: str) -> str:
     """Device UID of one version of one network; retraining changes it."""
     return duid("model", model, version, weights_sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """One row of DICOM_SPEC 1.1: what a kind of derived image has to say of itself."""
+
+    series_code: int  # Series Number = 1000 * source + code
+    image_type: tuple[str, str, str, str]
+    synthetic: bool
+    derivation: Code
+    purpose: Code
+
+
+def _ours(value: str, meaning: str) -> Code:
+    return Code(value=value, scheme=CODING_SCHEME, meaning=meaning)
+
+
+OUTPUTS = {
+    "DN": Output(
+        series_code=11,
+        image_type=("DERIVED", "SECONDARY", "AXIAL", "AI_DENOISE"),
+        synthetic=False,
+        derivation=_ours("DL_NR", "Noise reduction by neural network"),
+        purpose=PROCESSING_EQUIPMENT,
+    ),
+    "KC": Output(
+        series_code=12,
+        image_type=("DERIVED", "SECONDARY", "AXIAL", "AI_KERNEL"),
+        synthetic=False,
+        derivation=_ours("DL_KC", "Reconstruction kernel conversion by neural network"),
+        purpose=PROCESSING_EQUIPMENT,
+    ),
+    "PH": Output(
+        series_code=41,
+        image_type=("DERIVED", "SECONDARY", "AXIAL", "AI_PSEUDOHEALTH"),
+        synthetic=True,
+        derivation=_ours("DL_PH", "Synthesis of pseudo-healthy image by neural network"),
+        purpose=SYNTHESIZING_EQUIPMENT,
+    ),
+}
+"""The kinds that `derive` writes: CT images on the grid of their sources."""
+
+PRIMARY_ALLOWED = frozenset({"DN", "KC"})  # DICOM_SPEC 1.1: a site may ask for PRIMARY as value 2 of these only

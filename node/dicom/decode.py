@@ -55,6 +55,7 @@ class Stored:
 
     values: NDArray[np.int16] | NDArray[np.uint16]  # (y, x), bits above Bits Stored gone, little endian
     padding: NDArray[np.bool_] | None  # (y, x), None if the header declares no padding
+    padding_range: tuple[int, int]  # of stored values, both ends included; (0, -1) if the header declares no padding
     slope: float  # HU per stored value
     intercept: float  # HU of stored value 0
     lowest: int  # of what Bits Stored and Pixel Representation can hold
@@ -182,16 +183,20 @@ def stored_values(part: Part10) -> Stored:
         (intercept,) = geometry.numbers(found, "RescaleIntercept", 1)
     except (KeyError, IndexError, ValueError) as error:
         raise Refuse("A value that describes the pixels is missing or unreadable.") from error
-    if "ModalityLUTSequence" in part.dataset:
+    if part10.items(part.dataset, "ModalityLUTSequence"):
         raise Refuse("A Modality LUT takes the place of slope and intercept; a CT image has none (PS3.3 A.3).")
     words = _words(part, rows, columns, bits, signed=signed)
     unused = 16 - bits
     # Bits above Bits Stored may hold an old overlay (PS3.5 8.1.1); they are no part of the value.
     values = (words << unused) >> unused if unused else words
+    ends = _padding_range(part, signed=signed)
     lowest, highest = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    if ends is not None and not lowest <= ends[0] <= ends[1] <= highest:
+        raise Refuse(f"The padding from {ends[0]} to {ends[1]} can't be stored within {lowest} to {highest}.")
     return Stored(
         values=values,
-        padding=_padding(part, values, signed=signed, lowest=lowest, highest=highest),
+        padding=None if ends is None else np.asarray((values >= ends[0]) & (values <= ends[1])),
+        padding_range=ends or (0, -1),
         slope=slope,
         intercept=intercept,
         lowest=lowest,
@@ -235,20 +240,12 @@ def _words(part: Part10, rows: int, columns: int, bits: int, *, signed: bool) ->
     return np.ascontiguousarray(array, dtype=dtype).reshape(rows, columns)
 
 
-def _padding(
-    part: Part10, values: NDArray[Any], *, signed: bool, lowest: int, highest: int
-) -> NDArray[np.bool_] | None:
-    """Where the source says that there is nothing (PS3.3 C.7.5.1.1.2): one value, or all values up to a limit."""
-    ends = [_word(part, tag, signed=signed) for tag in (0x00280120, 0x00280121)]
-    value, limit = ends
+def _padding_range(part: Part10, *, signed: bool) -> tuple[int, int] | None:
+    """The stored values that say that there is nothing (PS3.3 C.7.5.1.1.2): one value, or all up to a limit."""
+    value, limit = (_word(part, tag, signed=signed) for tag in (0x00280120, 0x00280121))
     if value is None:
         return None
-    for end in ends:
-        if end is not None and not lowest <= end <= highest:
-            raise Refuse(f"The padding value {end} can't be stored within {lowest} to {highest}.")
-    if limit is None:
-        return np.asarray(values == value)
-    return np.asarray((values >= min(value, limit)) & (values <= max(value, limit)))
+    return (value, value) if limit is None else (min(value, limit), max(value, limit))
 
 
 def _word(part: Part10, tag: int, *, signed: bool) -> int | None:

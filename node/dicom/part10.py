@@ -7,7 +7,7 @@ copied byte for byte, in whatever character set it is. Inflating is limited (one
 import logging
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +16,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 
 from node.dicom.classes import DEFLATED_LE, IMPLICIT_LE, TRANSFER_SYNTAXES
 from node.errors import Refuse
@@ -25,6 +25,7 @@ from node.errors import Refuse
 logging.getLogger("pydicom").addHandler(logging.NullHandler())
 logging.getLogger("pydicom").propagate = False
 
+Element = RawDataElement | DataElement
 MAXIMUM_FILE_BYTES = 1 << 30
 MAXIMUM_INFLATED_BYTES = 1 << 28
 PIXELS = 0x7FE00008  # the first tag that can hold pixels: (7FE0,0008) to (7FE0,0010)
@@ -81,7 +82,11 @@ def read(path: str | Path) -> Part10:
     file = Path(path)
     if file.stat().st_size > MAXIMUM_FILE_BYTES:
         raise Refuse(f"The file has {file.stat().st_size} bytes, more than {MAXIMUM_FILE_BYTES}.")
-    data = file.read_bytes()
+    return parse(file.read_bytes())
+
+
+def parse(data: bytes) -> Part10:
+    """Read the bytes of one file; raises as `read`."""
     if data[128:132] != b"DICM":
         raise Refuse("The file is no DICOM Part 10 file.", fix="Send it through DICOM, or add File Meta Information.")
     meta, at = _file_meta(data)
@@ -106,6 +111,32 @@ def read(path: str | Path) -> Part10:
         data=data,
         pixels_at=stream.tell(),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meta:
+    """The UIDs of File Meta Information; empty where it has none."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax: str
+
+
+def split(path: Path) -> tuple[Meta, memoryview]:
+    """File Meta Information and the encoded data set behind it, which is not looked into.
+
+    raises: Refuse if it is no Part 10 file of a transfer syntax that the node takes
+    """
+    data = path.read_bytes()
+    if data[128:132] != b"DICM":
+        raise Refuse("No DICOM Part 10 file.", fix="Add File Meta Information, or send it through DICOM.")
+    meta, at = _file_meta(data)
+    found = Meta(
+        sop_class_uid=meta.get(0x0002, ""), sop_instance_uid=meta.get(0x0003, ""), transfer_syntax=meta.get(0x0010, "")
+    )
+    if found.transfer_syntax not in TRANSFER_SYNTAXES:
+        raise Refuse("Its transfer syntax is not one that the node decodes.", fix="Send it losslessly encoded.")
+    return found, memoryview(data)[at:]
 
 
 def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -144,15 +175,28 @@ def _inflate(deflated: bytes) -> bytes:
     return data
 
 
+def elements(dataset: Dataset) -> dict[BaseTag, Element]:
+    """The elements as they lie in a data set; pydicom's own access decodes some, and with that loses their bytes."""
+    return dataset._dict  # type: ignore[return-value]  # a plain dict, typed as a mutable mapping
+
+
+def dataset_of(found: Mapping[BaseTag, Element]) -> Dataset:
+    """A data set of Explicit VR Little Endian elements, none of which is decoded on the way."""
+    dataset = Dataset()
+    dataset._dict = dict(found)
+    dataset.set_original_encoding(False, True, dataset._character_set)
+    return dataset
+
+
 def raw(dataset: Dataset, tag: int) -> bytes | None:
     """The value bytes of an element, b"" if it is empty and None if it is absent; never of a sequence."""
-    if tag not in dataset:
+    element = elements(dataset).get(BaseTag(tag))
+    if element is None:
         return None
-    element: DataElement | RawDataElement = dataset.get_item(tag)
     if isinstance(element, RawDataElement):
         return element.value or b""
     if element.VR == "SQ" or not element.is_empty:  # pydicom wakes sequences and empty elements, nothing else
-        raise Refuse(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is a sequence, not a value.")
+        raise Refuse(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is no plain value.")
     return b""
 
 
@@ -189,12 +233,24 @@ def header(part: Part10, keywords: frozenset[str]) -> dict[str, tuple[str, ...]]
     return found
 
 
+def items(dataset: Dataset, keyword_or_tag: str | int) -> list[Dataset]:
+    """The items of a sequence, none if it is absent or empty.
+
+    raises: Refuse if it can't be read
+    """
+    tag = Tag(keyword_or_tag)
+    element = elements(dataset).get(tag)
+    if element is None:
+        return []
+    alone = Dataset()  # asking the data set itself would decode other elements along the way
+    alone._dict = {tag: element}
+    try:
+        return list(alone[tag].value or [])
+    except (*BROKEN, RecursionError) as error:
+        raise Refuse(f"The sequence {tag} can't be read.", fix="Send the instance again.") from error
+
+
 def _devices(dataset: Dataset) -> Iterator[str]:
-    if "ContributingEquipmentSequence" in dataset:
-        try:
-            items = dataset["ContributingEquipmentSequence"].value or ()
-        except BROKEN as error:
-            raise Refuse("Contributing Equipment Sequence can't be read.", fix="Send it again.") from error
-        for item in items:
-            if uid := text(item, "DeviceUID"):
-                yield uid
+    for item in items(dataset, "ContributingEquipmentSequence"):
+        if uid := text(item, "DeviceUID"):
+            yield uid

@@ -1,0 +1,172 @@
+"""Our own assertions on a derived image, made on the bytes that were written (DICOM_SPEC section 5).
+
+A validator of the standard does not notice that an image forgot to say DERIVED, names a wrong source or still carries
+the minimum of the pixels it no longer has. These checks do, before anything leaves.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydicom.dataset import Dataset
+
+from node.dicom import codes, geometry, keep, part10, uids
+from node.dicom.job import Job
+from node.dicom.part10 import Part10
+from node.dicom.wording import LONGEST_DERIVATION, LONGEST_DESCRIPTION
+
+# The same patient, the same study, the same place: verbatim, or it is another image's header.
+VERBATIM = (
+    "PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex StudyInstanceUID StudyID StudyDate StudyTime "
+    "AccessionNumber FrameOfReferenceUID ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns "
+    "BitsStored PixelRepresentation RescaleSlope RescaleIntercept AcquisitionDate AcquisitionTime ContrastBolusAgent "
+    "PatientPosition"
+)
+_CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")  # PS3.5 6.2, CS
+
+
+def job(job: Job) -> list[str]:
+    """What a job says wrongly of its kind (DICOM_SPEC 1.1)."""
+    row = codes.OUTPUTS.get(job.kind)
+    if row is None:
+        return [f"the kind {job.kind} is not one that is written in this version"]
+    wrong = []
+    allowed = [row.image_type]
+    if job.kind in codes.PRIMARY_ALLOWED:
+        allowed.append(("DERIVED", "PRIMARY", *row.image_type[2:]))
+    if job.image_type not in allowed:
+        wrong.append(f"Image Type {'/'.join(job.image_type)} is not that of {job.kind}")
+    if job.synthetic is not row.synthetic:
+        wrong.append(f"Synthetic Data {job.synthetic} is not that of {job.kind}")
+    if job.derivation != row.derivation or job.purpose != row.purpose:
+        wrong.append(
+            f"the derivation {job.derivation.value} with purpose {job.purpose.value} is not that of {job.kind}"
+        )
+    if not -(2**31) <= job.series_number < 2**31:
+        wrong.append(f"Series Number {job.series_number} is no IS")
+    return wrong
+
+
+@dataclass(kw_only=True)
+class Series:
+    """The assertions over one derived series; `image` is called once per object, in order."""
+
+    job: Job
+    sources: Sequence[Part10]
+    classes: Mapping[str, str] = field(init=False)  # of the sources, by SOP Instance UID
+    seen: set[str] = field(default_factory=set)
+    depths_mm: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.classes = {source.sop_instance_uid: source.sop_class_uid for source in self.sources}
+
+    def image(self, written: Part10, index: int) -> list[str]:
+        """Violations of image `index` (1..N), as facts without patient data; empty when it may leave."""
+        source = self.sources[index - 1].dataset
+        derived = written.dataset
+        return [
+            *self._labels(derived),
+            *self._identity(written, source, index),
+            *self._references(derived, index),
+            *_leftovers(derived),
+            *self._place(derived),
+        ]
+
+    def _labels(self, derived: Dataset) -> Iterator[str]:
+        types = part10.values(derived, "ImageType") or ()
+        if types != self.job.image_type or types[:1] != ("DERIVED",):
+            yield f"Image Type is {'/'.join(types)}"
+        if not all(_CODE_STRING.fullmatch(value) for value in types):
+            yield "a value of Image Type is no code string"
+        if part10.values(derived, "SyntheticData") != (("YES",) if self.job.synthetic else ("NO",)):
+            yield "Synthetic Data is not what the job says"
+        if part10.text(derived, "ContentQualification") not in ("RESEARCH", "PRODUCT", "SERVICE"):
+            yield "Content Qualification has no defined value"
+        if (
+            part10.text(derived, "Manufacturer") != codes.VENDOR
+            or part10.text(derived, "DeviceUID") != codes.DEVICE_UID
+        ):
+            yield "General Equipment does not name the node"
+        description = part10.raw(derived, 0x0008103E) or b""
+        if not description.startswith(self.job.marker.encode("ascii")):
+            yield "Series Description does not open with the marker"
+        # 64 characters; a character has at most 4 bytes, and ISO 2022 adds escapes of at most 4 bytes around each.
+        if len(description) > LONGEST_DESCRIPTION * 12:
+            yield f"Series Description has {len(description)} bytes"
+        if not 0 < len(part10.raw(derived, 0x00082111) or b"") <= LONGEST_DERIVATION:
+            yield "Derivation Description is empty or too long"
+        lossy = part10.values(derived, "LossyImageCompression")
+        if lossy not in (("00",), ("01",)):
+            yield "Lossy Image Compression is not stated"
+        if lossy == ("01",) and not (
+            part10.values(derived, "LossyImageCompressionRatio")
+            and part10.values(derived, "LossyImageCompressionMethod")
+        ):
+            yield "Lossy Image Compression is 01 without ratio and method"
+
+    def _identity(self, written: Part10, source: Dataset, index: int) -> Iterator[str]:
+        derived = written.dataset
+        for keyword in VERBATIM.split():
+            if (part10.values(derived, keyword) or ()) != (part10.values(source, keyword) or ()):
+                yield f"{keyword} is not that of the source"
+        uid, series = written.sop_instance_uid, part10.text(derived, "SeriesInstanceUID")
+        for name, value in (("SOP", uid), ("Series", series)):
+            if not uids.is_well_formed(value):
+                yield f"the {name} Instance UID is no UID"
+        if uid in self.classes or uid in self.seen:
+            yield "the SOP Instance UID is that of another instance"
+        self.seen.add(uid)
+        if series == part10.text(source, "SeriesInstanceUID"):
+            yield "the Series Instance UID is that of the source"
+        if written.sop_class_uid != codes.CT_IMAGE_STORAGE or part10.text(derived, "SOPInstanceUID") != uid:
+            yield "File Meta Information and data set do not agree"
+        if part10.text(derived, "InstanceNumber") != str(index):
+            yield f"Instance Number is not {index}"
+
+    def _references(self, derived: Dataset, index: int) -> Iterator[str]:
+        own = self.sources[index - 1].sop_instance_uid
+        items = part10.items(derived, "SourceImageSequence")
+        if not items or part10.text(items[0], "ReferencedSOPInstanceUID") != own:
+            yield "the first source image is not the co-located slice"
+        for number, item in enumerate(items):
+            uid = part10.text(item, "ReferencedSOPInstanceUID")
+            if self.classes.get(uid) != part10.text(item, "ReferencedSOPClassUID"):
+                yield "a source image is not one of the sources"
+            if part10.text(item, "SpatialLocationsPreserved") != ("NO" if number else "YES"):
+                yield "Spatial Locations Preserved is wrong"
+            purposes = part10.items(item, "PurposeOfReferenceCodeSequence")
+            if [part10.text(code, "CodeValue") for code in purposes] != [codes.SOURCE_IMAGE.value]:
+                yield "the purpose of a source image is not 121322"
+        if index == 1:  # the sequence is encoded once and is the same in every image of the series
+            listed = {
+                part10.text(instance, "ReferencedSOPInstanceUID")
+                for item in part10.items(derived, "ReferencedSeriesSequence")
+                for instance in part10.items(item, "ReferencedInstanceSequence")
+            }
+            if not listed.issuperset(self.classes):
+                yield "Referenced Series Sequence does not list every source"
+
+    def _place(self, derived: Dataset) -> Iterator[str]:
+        header = {
+            keyword: part10.values(derived, keyword) or ()
+            for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+        }
+        try:
+            grid = geometry.Grid.of(header)
+        except geometry.Unreadable as unreadable:
+            yield str(unreadable)
+            return
+        self.depths_mm.append(float(grid.position @ grid.normal))
+        if len(self.depths_mm) > 1 and self.depths_mm[-1] <= self.depths_mm[-2]:
+            yield "the slices do not rise along their normal"
+
+
+def _leftovers(derived: Dataset) -> Iterator[str]:
+    for tag in part10.elements(derived):
+        if tag in keep.MUST_BE_GONE or (tag in keep.PERFORMED_STEP and tag != keep.REQUEST_ATTRIBUTES):
+            yield f"{tag} is left over from the source"
+        if tag.group % 2 and not keep.is_ours(int(tag)):
+            yield f"the private element {tag} is not ours"
+    creator = part10.raw(derived, codes.PRIVATE_GROUP << 16 | 0x0010) or b""
+    if creator.strip() != codes.PRIVATE_CREATOR.encode("ascii"):
+        yield "our private block has no creator"

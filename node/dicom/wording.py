@@ -1,0 +1,72 @@
+"""The texts and times of a derived image that people read, in words that are right in every character set."""
+
+import json
+import re
+from datetime import datetime, timedelta, timezone
+
+from pydicom.charset import convert_encodings, decode_bytes, encode_string
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from node.dicom import part10
+from node.dicom.job import Job
+from node.dicom.part10 import BROKEN
+from node.errors import Refuse
+
+LONGEST_DESCRIPTION = 64  # characters, LO
+LONGEST_DERIVATION = 1024  # characters, ST
+LONGEST_PARAMETERS = 200  # characters of the parameters that the text for people repeats
+
+
+def local_start(started: datetime, source: Dataset) -> tuple[str, str]:
+    """Date and time of the start, in the offset of Timezone Offset From UTC (0008,0201) where the source has one."""
+    moment = started
+    if offset := part10.text(source, "TimezoneOffsetFromUTC"):
+        if not re.fullmatch(r"[+-][01][0-9][0-5][0-9]", offset):
+            raise Refuse("TimezoneOffsetFromUTC is not an offset.", fix="Have the sender correct it.")
+        minutes = int(offset[1:3]) * 60 + int(offset[3:])
+        moment = moment.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
+    return moment.strftime("%Y%m%d"), moment.strftime("%H%M%S.%f" if moment.microsecond else "%H%M%S")
+
+
+def series_description(marker: str, source: Dataset) -> RawDataElement:
+    """Series Description (0008,103E): the marker, then the source's own words as far as 64 characters reach.
+
+    The source's bytes are kept; only a text that is too long is decoded, cut between characters and encoded again.
+    """
+    value = (part10.raw(source, 0x0008103E) or b"").strip(b" \0")
+    encodings = convert_encodings(list(part10.values(source, "SpecificCharacterSet") or ("",)))
+    opening = f"{marker} - ".encode("ascii")
+    description = marker.encode("ascii")
+    try:
+        text = decode_bytes(value, encodings, set())
+        allowed = LONGEST_DESCRIPTION - len(opening)
+        if text and "\\" not in text and text.isprintable() and "\ufffd" not in text:
+            if len(text) > allowed:
+                text = text[:allowed].rstrip()
+                value = encode_string(text, encodings)
+            if decode_bytes(value, encodings, set()) == text:
+                description = opening + value
+    except (*BROKEN, LookupError):  # a character set that isn't what it says: the marker stands alone
+        description = marker.encode("ascii")
+    description += b" " * (len(description) % 2)
+    return RawDataElement(Tag("SeriesDescription"), "LO", len(description), description, 0, False, True)
+
+
+def derivation_description(job: Job, series_number: str) -> str:
+    """Derivation Description (0008,2111): what was done, by what, to which series, with which parameters."""
+    parameters = json.dumps(job.parameters, sort_keys=True, separators=(",", ":"))
+    if len(parameters) > LONGEST_PARAMETERS:
+        parameters = f"sha256:{job.parameters_sha256[:20]}"
+    number = series_number if re.fullmatch(r"[+-]?[0-9]{1,11}", series_number) else "without number"
+    return (
+        f"{job.operation} by {job.model} {job.model_version}; input series {number}; parameters {parameters}; "
+        "not a scanner reconstruction."
+    )
+
+
+def text_of(element: RawDataElement, source: Dataset) -> str:
+    """The text of an element in the character set of a source."""
+    encodings = convert_encodings(list(part10.values(source, "SpecificCharacterSet") or ("",)))
+    return str(decode_bytes(element.value or b"", encodings, set())).strip(" \0")
