@@ -10,6 +10,8 @@ Every message gives the fact with its values, then the fix. No message names a p
 from the wire never enter one.
 """
 
+from typing import Any
+
 
 class NodeError(Exception):
     """Base of every error that the node raises on purpose."""
@@ -18,6 +20,14 @@ class NodeError(Exception):
         super().__init__(f"{message} {fix}".strip())
         self.message = message
         self.fix = fix
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A durable workflow stores what a step raised: keep message and fix apart when it comes back.
+        return _restore, (type(self), self.message, self.fix)
+
+
+def _restore(kind: type["NodeError"], message: str, fix: str) -> "NodeError":
+    return kind(message, fix=fix)
 
 
 class Retry(NodeError):

@@ -1,0 +1,210 @@
+"""The command line of `imaging-node`. Exit status 0 only when what was asked happened; 2 for a bad setting."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from node.commands import texts
+from node.errors import BadSetting, NodeError
+
+app = typer.Typer(
+    help="A node beside the PACS: scans in, labelled and traceable derived series back. Not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out, _err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+
+SettingsFile = Annotated[Path, typer.Option("-c", "--settings", help="The settings file (TOML).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+class Part(StrEnum):
+    """The processes of a node."""
+
+    RECEIVER = "receiver"
+    WORKER = "worker"
+    PAGE = "page"
+
+
+@app.command()
+def demo(
+    as_json: AsJson = False,
+    out: Annotated[Path, typer.Option(help="Folder for the picture and the files.")] = Path("demo-out"),
+    slices: Annotated[int, typer.Option(min=3, max=400, help="Slices of the phantom.")] = 40,
+) -> None:
+    """Everything on this machine: a phantom series through the whole node, and a picture of the result."""
+    from node.demo.demo import demo as run_demo
+
+    with _progress() as say:
+        result = run_demo(out.absolute(), slices=slices, say=say)
+    _print(result, as_json=as_json, text=texts.demo)
+
+
+@app.command()
+def run(
+    settings: SettingsFile,
+    part: Annotated[Part | None, typer.Argument(help="One part only, for containers.")] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """The node, or one of its parts, until it is told to stop."""
+    from node.commands import run as running
+
+    if part is None:
+        raise typer.Exit(running.node(settings))
+    running.part(part.value, settings, parent=parent)
+
+
+@app.command()
+def process(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A DICOM file or a folder of them.")],
+    to: Annotated[Path, typer.Option(help="Folder for the derived series.")],
+    pipeline: Annotated[str | None, typer.Option(help="Only this pipeline; default: all that match.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the engine.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Files through the same flow, no network."""
+    from node.commands.process import process as run_process
+
+    with _progress() as say:
+        outcome = run_process(
+            source.absolute(),
+            to.absolute(),
+            pipeline=pipeline,
+            threads=threads,
+            progress=lambda what, done, total: say(f"{what} {done} of {total}", done / total),
+        )
+    result = {
+        "received": outcome.received,
+        "delivered": outcome.delivered,
+        "refused": outcome.refused,
+        "series": outcome.series,
+    }
+    _print(result, as_json=as_json, text=texts.process)
+    if not outcome.delivered:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(settings: SettingsFile, as_json: AsJson = False) -> None:
+    """Settings, disk, engines, peers, licences and clock: all green, or why not."""
+    from node.commands.check import check as run_check
+
+    lines = []
+    for line in run_check(settings):
+        lines.append(line)
+        if not as_json:
+            _out.print(texts.check_line(line))
+    if as_json:
+        sys.stdout.write(json.dumps({"lines": [vars_of(line) for line in lines]}) + "\n")
+    if any(line.good is False for line in lines):
+        raise typer.Exit(1)
+
+
+@app.command()
+def jobs(
+    settings: SettingsFile,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """The newest jobs and the state they are in."""
+    from node.commands import look
+
+    with _records(settings) as records:
+        _print({"jobs": look.listing(records, limit=limit)}, as_json=as_json, text=texts.jobs)
+
+
+@app.command()
+def show(
+    settings: SettingsFile,
+    series: Annotated[str, typer.Argument(help="Series Instance UID, or the start of a job's id.")],
+    as_json: AsJson = False,
+) -> None:
+    """All that is known of a series: what came, why it matched or not, what was made, where it went."""
+    from node.commands import look
+
+    with _records(settings) as records:
+        _print(look.show(records, series), as_json=as_json, text=texts.show)
+
+
+@app.command()
+def replay(
+    settings: SettingsFile,
+    series: Annotated[str, typer.Argument(help="Series Instance UID, or the start of a job's id.")],
+    as_json: AsJson = False,
+) -> None:
+    """Run again what was held, refused, unmatched or not delivered. The running node picks it up."""
+    from node.commands import look
+
+    with _records(settings) as records:
+        asked = look.replay(records, series)
+    _print({"asked": asked}, as_json=as_json, text=lambda found: "Asked for: " + "; ".join(found["asked"]))
+
+
+@app.command("version")
+def print_version() -> None:
+    """The version of the node."""
+    _out.print(version("imaging-node"))
+
+
+def vars_of(line: Any) -> dict[str, Any]:
+    return {"what": line.what, "good": line.good, "text": line.text}
+
+
+@contextmanager
+def _records(settings_file: Path) -> Iterator[Any]:
+    from node.records.database import FILE_NAME, Records
+    from node.settings import load
+
+    state = load(settings_file).node.state.absolute()
+    if not (state / FILE_NAME).exists():
+        raise BadSetting(f"There are no records in {state} yet.", fix="Start the node once with `imaging-node run`.")
+    with closing(Records(state)) as records:
+        yield records
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """A bar on standard error; standard output stays for the result."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=_err, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        said = ""
+
+        def say(what: str, fraction: float) -> None:
+            nonlocal said
+            bar.update(task, description=what, completed=fraction)
+            if not _err.is_terminal and what.split(" ")[0] != said:
+                said = what.split(" ")[0]
+                _err.print(what)
+
+        yield say
+
+
+def _print(result: dict[str, Any], *, as_json: bool, text: Callable[[dict[str, Any]], Any]) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+    else:
+        _out.print(text(result))
+
+
+def main() -> None:
+    """The console script: errors of ours become one line on standard error."""
+    try:
+        app()
+    except NodeError as error:
+        _err.print(f"imaging-node: {error}", markup=False)
+        sys.exit(2 if isinstance(error, BadSetting) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""`imaging-node check`: is everything there that the node needs? All green, or why not."""
+
+import importlib.metadata
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from engines.engine import EngineError
+from engines.ort import OrtEngine
+from node import app
+from node.commands.run import alive
+from node.errors import NodeError
+from node.peers import dimse_client
+from node.peers.dimse_client import Address
+from node.settings import Settings, load
+
+_EARLIEST: Final = 1_767_225_600  # 2026-01-01: a clock before the software itself is wrong
+_TENSORRT: Final = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx-cu13")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One thing looked at. `good` is None for something to know that is no fault."""
+
+    what: str
+    good: bool | None
+    text: str
+
+
+def check(settings_file: Path) -> Iterator[Line]:
+    """Look at settings, disk, engines, receiver, destinations, licences and clock, one after the other."""
+    try:
+        settings = load(settings_file)
+        pipelines = app.pipelines_of(settings)
+    except NodeError as error:
+        yield Line(what="settings", good=False, text=str(error))
+        return
+    yield Line(
+        what="settings", good=True, text=f"{len(settings.rules)} rule(s), {len(settings.destinations)} destination(s)"
+    )
+    if not settings.peers:
+        yield Line(
+            what="peers", good=False, text="No peer may send: add a [[peers]] table for each scanner or archive."
+        )
+    yield from _disk(settings)
+    try:
+        for name, spec in app.specs_of(settings, pipelines).items():
+            with OrtEngine(spec, threads=1):
+                level = spec.validation_level.value
+            yield Line(
+                what=f"engine {name}", good=True, text=f"{spec.version}, ONNX Runtime CPU, validation level {level}"
+            )
+    except (NodeError, EngineError) as error:
+        yield Line(what="engines", good=False, text=str(error))
+    yield from _receiver(settings)
+    address = app.address_of(settings)
+    for destination in settings.destinations:
+        if destination.kind == "dicom":
+            yield _echo(f"destination {destination.name}", address(destination))
+    yield from _licences()
+    now = time.time()
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    yield Line(
+        what="clock", good=now > _EARLIEST, text=shown if now > _EARLIEST else f"{shown} is too early; set the clock."
+    )
+
+
+def _disk(settings: Settings) -> Iterator[Line]:
+    try:
+        app.prepare_state(settings)
+    except NodeError as error:
+        yield Line(what="disk", good=False, text=str(error))
+        return
+    spool = app.spool_of(settings)
+    text = f"{spool.free_bytes() >> 20} MB free, reserve {settings.node.disk_reserve_mb} MB"
+    yield Line(what="disk", good=spool.has_room(0), text=text)
+
+
+def _receiver(settings: Settings) -> Iterator[Line]:
+    said = alive(settings, "receiver")
+    if not said:
+        yield Line(what="receiver", good=None, text="not running; start it with `imaging-node run`")
+        return
+    yield Line(what="receiver", good=True, text=f"listening on port {said['port']} as {settings.receiver.ae_title}")
+
+
+def _licences() -> Iterator[Line]:
+    installed = {d.metadata["Name"].lower() for d in importlib.metadata.distributions() if d.metadata["Name"]}
+    found = [name for name in _TENSORRT if name in installed]
+    text = "no TensorRT installed; ONNX Runtime (MIT) runs the networks"
+    if found:
+        text = f"{found[0]} is installed: its licence excludes medical use without a separate agreement"
+    yield Line(what="licences", good=None if found else True, text=text)
+
+
+def _echo(what: str, address: Address) -> Line:
+    try:
+        dimse_client.echo(address)
+    except NodeError as error:
+        return Line(what=what, good=False, text=str(error))
+    return Line(what=what, good=True, text=f"C-ECHO answered by {address.called_ae} at {address.host}:{address.port}")

@@ -1,0 +1,100 @@
+"""`imaging-node jobs`, `show` and `replay`: what the records say, and asking for another run."""
+
+import time
+from typing import Any
+
+from node.errors import BadSetting
+from node.records import deliveries, events, instances, jobs, sets
+from node.records.database import Records
+from node.records.states import DispatchState, JobState
+
+_REPLAYABLE = frozenset({JobState.HELD, JobState.REFUSED, JobState.FAILED})
+
+
+def listing(records: Records, *, limit: int) -> list[dict[str, Any]]:
+    """The newest jobs, JSON-able."""
+    with records.read() as connection:
+        return [
+            _job(row) | {"source_series_uid": row["source_series_uid"]} for row in jobs.listing(connection, limit=limit)
+        ]
+
+
+def show(records: Records, key: str) -> dict[str, Any]:
+    """All that is known of a series (Series Instance UID) or a job (its id or the start of it). Raises BadSetting."""
+    with records.read() as connection:
+        series_uid = jobs.source_series(connection, key) or key
+        received = instances.of_series(connection, series_uid)
+        if not received:
+            raise BadSetting(f"The records know no series or job {key!a}.", fix="See `imaging-node jobs`.")
+        found: dict[str, Any] = {
+            "series_uid": series_uid,
+            "study_uid": received[0][1].study_uid,
+            "instances": len(received),
+            "first_received": min(member.received_at for _, member in received),
+            "last_received": max(member.received_at for _, member in received),
+            "quarantined": instances.quarantined(connection, series_uid),
+            "sets": [],
+        }
+        for one in sets.of_series(connection, series_uid):
+            made = jobs.of_set(connection, one["id"])
+            found["sets"].append(
+                {
+                    "id": one["id"],
+                    "version": one["version"],
+                    "state": str(one["state"]),
+                    "evidence": one["evidence"],
+                    "instances": len(sets.members(connection, one["id"])),
+                    "rules": one["reasons"],
+                    "events": events.of(connection, one["id"]),
+                    "jobs": [
+                        _job(job)
+                        | {
+                            "report": job["report"],
+                            "destinations": [_dispatch(row) for row in deliveries.of_job(connection, job["id"])],
+                            "events": events.of(connection, job["id"]),
+                        }
+                        for job in made
+                    ],
+                }
+            )
+    return found
+
+
+def replay(records: Records, key: str) -> list[str]:
+    """Run again what did not end well: dead letters are sent again, held, refused and unmatched sets start anew.
+
+    returns: what was asked for, in words; raises BadSetting if there is nothing to do
+    """
+    found = show(records, key)
+    if not found["sets"]:
+        raise BadSetting("The series is not complete yet.", fix="Wait for it, or send the missing slices.")
+    newest = found["sets"][-1]
+    asked = []
+    with records.write() as connection:
+        for job in newest["jobs"]:
+            if job["state"] == JobState.DEAD:
+                lost = any("missing or not what was made" in row["trouble"] for row in job["destinations"])
+                again = deliveries.replay(connection, job["id"], at=time.time())
+                asked += [f"delivery to {name}" for name in again]
+                if lost:
+                    sets.replay(connection, newest["id"], at=time.time())
+        redo = newest["state"] == "unmatched" or any(job["state"] in _REPLAYABLE for job in newest["jobs"])
+        if redo:
+            sets.replay(connection, newest["id"], at=time.time())
+            asked.append(f"version {newest['version']} of the series, from routing on")
+    if not asked:
+        raise BadSetting("Nothing of it failed or was held.", fix="A delivered result is never made twice.")
+    return asked
+
+
+def _job(row: dict[str, Any]) -> dict[str, Any]:
+    kept = (
+        "id", "pipeline", "pipeline_version", "engine_sha256", "rule", "stage", "reason", "started_at", "updated_at",
+        "series_uid", "series_description", "series_number", "seconds", "first_out_at",
+    )  # fmt: skip
+    return {name: row[name] for name in kept} | {"state": str(row["state"])}
+
+
+def _dispatch(row: dict[str, Any]) -> dict[str, Any]:
+    kept = ("destination", "attempts", "trouble", "instances", "confirmed", "updated_at")
+    return {name: row[name] for name in kept} | {"state": str(DispatchState(row["state"]))}

@@ -1,0 +1,154 @@
+"""`imaging-node process IN --to OUT`: files through the same flow, no network."""
+
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from node import app
+from node.dicom import part10
+from node.errors import BadSetting, Refuse
+from node.records import instances, jobs, overview, sets
+from node.records.database import Records
+from node.records.states import Ending, JobState
+from node.settings import Settings, parse
+from node.stages.receive import Arrival, Intake, Rejected
+from pipelines import SHIPPED
+
+_OUT: Final = "out"
+_ENDED: Final = frozenset({JobState.DELIVERED, JobState.HELD, JobState.REFUSED, JobState.FAILED, JobState.DEAD})
+_CALLING_AE: Final = "FILES"
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What became of the files. `refused`: file name -> why it was not taken."""
+
+    received: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    series: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def delivered(self) -> int:
+        return sum(int(series["instances"]) for series in self.series if series["state"] == JobState.DELIVERED)
+
+
+def process(
+    source: Path, out: Path, *, pipeline: str | None, threads: int, progress: Callable[[str, int, int], None]
+) -> Outcome:
+    """Everything in `source` (a file or a folder, searched through) into `out`, a folder for each derived series.
+
+    pipeline: only this one; default: every one that matches
+    progress: (what, done, in all)
+    raises:   BadSetting
+    """
+    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    if not source.exists() or not files:
+        raise BadSetting(f"{source} holds no file.", fix="Name a DICOM file or a folder of them.")
+    with tempfile.TemporaryDirectory(prefix="imaging-node-", dir=_roomy(out)) as state:
+        settings = _settings(Path(state), out, pipeline, threads)
+        app.prepare_state(settings)
+        outcome = Outcome()
+        with closing(Records(Path(state))) as records, closing(app.decoder_of(settings)) as child:
+            with closing(app.intake_of(settings, records, app.spool_of(settings), child)) as intake:
+                _take(files, records, intake, outcome, progress)
+            with app.Worker(settings, progress=lambda _, done, total: progress("infer", done, total)) as worker:
+                worker.tick(everything_is_here=True)
+                _wait(worker, records)
+            outcome.series = list(_series(records))
+    return outcome
+
+
+def _roomy(out: Path) -> Path:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSetting(f"{out} cannot be made: {error.strerror}.", fix="Name another folder with --to.") from error
+    return out
+
+
+def _settings(state: Path, out: Path, pipeline: str | None, threads: int) -> Settings:
+    if pipeline is not None and pipeline not in SHIPPED:
+        raise BadSetting(f"There is no pipeline {pipeline!r}.", fix=f"Known are {', '.join(sorted(SHIPPED))}.")
+    names = [pipeline] if pipeline else sorted(SHIPPED)
+    raw: dict[str, object] = {
+        "node": {"state": str(state), "disk_reserve_mb": 0, "log_level": "error"},
+        "receiver": {"ae_title": "NONE"},
+        "destinations": [{"kind": "folder", "name": _OUT, "path": str(out.absolute()), "retry_hours": 0.01}],
+        "rules": [{"name": name, "pipeline": name, "destinations": [_OUT]} for name in names],
+        "engines": {"threads": threads},
+    }
+    return parse(raw, source="the command line")
+
+
+def _take(
+    files: list[Path], records: Records, intake: Intake, outcome: Outcome, progress: Callable[[str, int, int], None]
+) -> None:
+    key = uuid.uuid4().hex
+    with records.write() as connection:
+        instances.open_association(connection, key=key, calling_ae=_CALLING_AE, receiver="files", at=time.time())
+    for done, path in enumerate(files, start=1):
+        try:
+            meta, data_set = part10.split(path)
+            arrival = Arrival(
+                sop_class_uid=meta.sop_class_uid,
+                sop_instance_uid=meta.sop_instance_uid,
+                transfer_syntax=meta.transfer_syntax,
+                data_set=data_set,
+                association=key,
+                calling_ae=_CALLING_AE,
+            )
+            intake.store(arrival)
+            outcome.received += 1
+        except Rejected as error:
+            outcome.refused[path.name] = error.comment
+        except Refuse as error:
+            outcome.refused[path.name] = error.message
+        progress("read", done, len(files))
+    with records.write() as connection:
+        instances.close_association(connection, key=key, at=time.time(), ending=Ending.RELEASED)
+
+
+def _wait(worker: app.Worker, records: Records) -> None:
+    pause = threading.Event()
+    while True:
+        with records.read() as connection:
+            states = overview.jobs(connection)
+            unrouted = overview.sets(connection)["frozen"]
+        if not unrouted and all(not count or state in _ENDED for state, count in states.items()):
+            return
+        pause.wait(0.05)
+        worker.tick()
+
+
+def _series(records: Records) -> Iterator[dict[str, Any]]:
+    with records.read() as connection:
+        for series_uid in sets.series_uids(connection):
+            newest = sets.of_series(connection, series_uid)[-1]
+            for job in jobs.of_set(connection, newest["id"]):
+                yield {
+                    "source_series_uid": series_uid,
+                    "series_uid": job["series_uid"],
+                    "description": job["series_description"],
+                    "pipeline": job["pipeline"],
+                    "state": str(job["state"]),
+                    "reason": job["reason"],
+                    "instances": len(jobs.results(connection, job["id"])),
+                    "report": job["report"],
+                }
+            if not jobs.of_set(connection, newest["id"]):
+                yield {
+                    "source_series_uid": series_uid,
+                    "series_uid": None,
+                    "description": None,
+                    "pipeline": None,
+                    "state": str(newest["state"]),
+                    "reason": newest["reasons"],
+                    "instances": 0,
+                    "report": None,
+                }

@@ -1,0 +1,108 @@
+"""The commands' results as a person reads them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from node.commands.check import Line
+
+_COLOURS = {"delivered": "green", "held": "yellow", "refused": "yellow", "failed": "red", "dead": "red"}
+_LABEL = "Demonstration weights, not a medical device, not for diagnosis. Original images must be read."
+
+
+def demo(result: dict[str, Any]) -> RenderableType:
+    series = result["series"][0]
+    return Group(
+        Text(f"{result['received']} slices received, {result['delivered']} derived slices delivered.", style="bold"),
+        Text(f"Last slice in to first derived slice out: {result['seconds_last_in_to_first_out']:.1f} s"),
+        Text(f"Series: {series['description']}  ({series['series_instance_uid']})"),
+        Text(f"Picture: {result['picture']}"),
+        Text(f"Objects: {result['folder']}"),
+        Text(_LABEL, style="yellow"),
+    )
+
+
+def process(result: dict[str, Any]) -> RenderableType:
+    lines = [Text(f"{result['received']} instances read, {result['delivered']} derived.", style="bold")]
+    for name, why in result["refused"].items():
+        lines.append(Text(f"not taken: {ascii(name)[1:-1]}: {why}", style="yellow"))
+    for series in result["series"]:
+        lines.append(Text(f"{series['source_series_uid']}: ", end="").append(_state(series["state"])))
+        if series["description"]:
+            lines.append(Text(f"  {series['instances']} slices as {series['series_uid']}"))
+        reasons = series["reason"]
+        if isinstance(reasons, dict):
+            lines += [Text(f"  {rule}: {why}") for rule, all_of in reasons.items() for why in all_of]
+        elif reasons:
+            lines.append(Text(f"  {reasons}"))
+    lines.append(Text(_LABEL, style="yellow"))
+    return Group(*lines)
+
+
+def check_line(line: Line) -> RenderableType:
+    mark, colour = {True: ("ok", "green"), False: ("NO", "red"), None: ("--", "yellow")}[line.good]
+    return Text.assemble((f"{mark}  ", colour), (f"{line.what}: ", "bold"), line.text)
+
+
+def jobs(result: dict[str, Any]) -> RenderableType:
+    if not result["jobs"]:
+        return Text("No jobs yet.")
+    table = Table("started", "job", "pipeline", "state", "stage", "seconds", "source series / reason", box=None)
+    for job in result["jobs"]:
+        seconds = sum(job["seconds"].values())
+        last = escape(job["reason"] or job["source_series_uid"])
+        table.add_row(
+            _time(job["started_at"]), job["id"][:12], job["pipeline"], _state(job["state"]), job["stage"],
+            f"{seconds:.1f}", last,
+        )  # fmt: skip
+    return table
+
+
+def show(found: dict[str, Any]) -> RenderableType:
+    lines: list[RenderableType] = [
+        Text(f"Series {found['series_uid']}", style="bold"),
+        Text(f"  {found['instances']} instances, {_time(found['first_received'])} to {_time(found['last_received'])}"),
+    ]
+    lines += [Text(f"  put aside: {reason}", style="red") for reason in found["quarantined"]]
+    if not found["sets"]:
+        lines.append(Text("  not complete yet: the node waits for more slices or for evidence that there are none"))
+    for one in found["sets"]:
+        lines.append(
+            Text(f"Version {one['version']}: {one['instances']} instances, complete because {one['evidence']}")
+        )
+        for rule, reasons in one["rules"].items():
+            lines.append(Text(f"  rule {rule}: " + ("matched" if not reasons else "did not match")))
+            lines += [Text(f"    - {reason}") for reason in reasons]
+        for job in one["jobs"]:
+            lines += _job_lines(job)
+    return Group(*lines)
+
+
+def _job_lines(job: dict[str, Any]) -> list[RenderableType]:
+    lines: list[RenderableType] = [
+        Text.assemble(f"  job {job['id'][:12]} {job['pipeline']} {job['pipeline_version']}: ", _state(job["state"]))
+    ]
+    if job["reason"]:
+        lines.append(Text(f"    {job['reason']}"))
+    if job["series_description"]:
+        lines.append(Text(f"    series {job['series_number']} '{job['series_description']}' {job['series_uid']}"))
+    took = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in job["seconds"].items())
+    lines.append(Text(f"    {took}"))
+    for finding in (job["report"] or {}).get("findings", ()):
+        lines.append(Text(f"    {'passed' if finding['passed'] else 'FAILED'} {finding['name']}: {finding['text']}"))
+    for row in job["destinations"]:
+        text = f"    to {row['destination']}: {row['state']}, {row['confirmed']} of {row['instances']} confirmed"
+        lines.append(Text(text + (f"; {row['trouble']}" if row["trouble"] else "")))
+    return lines
+
+
+def _state(state: str) -> Text:
+    return Text(state, style=_COLOURS.get(state, "cyan"))
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

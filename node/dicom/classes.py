@@ -1,0 +1,42 @@
+"""What the node accepts on the wire: SOP classes and transfer syntaxes (DICOM_SPEC §6), as tables.
+
+The conformance statement and the receiver read the same two tables.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+VERIFICATION: Final = "1.2.840.10008.1.1"
+
+STORAGE_CLASSES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
+        "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT Image Storage",
+        "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT Image Storage",
+        "1.2.840.10008.5.1.4.1.1.4": "MR Image Storage",
+        "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR Image Storage",
+        "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR Image Storage",
+    }
+)
+
+IMPLICIT_LE: Final = "1.2.840.10008.1.2"
+EXPLICIT_LE: Final = "1.2.840.10008.1.2.1"
+DEFLATED_LE: Final = "1.2.840.10008.1.2.1.99"
+
+# Lossless only: a lossy source is refused by the input gate, so the node does not offer to take one (DICOM_SPEC §6).
+# The order is the node's preference when a peer offers several for one context.
+TRANSFER_SYNTAXES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        EXPLICIT_LE: "Explicit VR Little Endian",
+        IMPLICIT_LE: "Implicit VR Little Endian",
+        DEFLATED_LE: "Deflated Explicit VR Little Endian",
+        "1.2.840.10008.1.2.4.57": "JPEG Lossless, Non-Hierarchical (Process 14)",
+        "1.2.840.10008.1.2.4.70": "JPEG Lossless, First-Order Prediction (Process 14, Selection Value 1)",
+        "1.2.840.10008.1.2.4.80": "JPEG-LS Lossless",
+        "1.2.840.10008.1.2.4.90": "JPEG 2000 Lossless Only",
+        "1.2.840.10008.1.2.4.201": "High-Throughput JPEG 2000 Lossless Only",
+        "1.2.840.10008.1.2.4.202": "High-Throughput JPEG 2000 with RPCL Options Lossless Only",
+        "1.2.840.10008.1.2.5": "RLE Lossless",
+    }
+)

@@ -1,0 +1,134 @@
+"""The flow: eight stages in order, as one durable workflow. Open this file first.
+
+    receive → assemble → route → prepare → infer → check → derive → deliver
+
+Receiving ends with bytes and a record on disk (`stages/receive.py`), assembling with a frozen set (`stages/assemble.py`).
+From there on `process` below is what happens. DBOS keeps what each step returned, so a process that is killed goes on
+at the step it was in; a step may therefore run twice and must come to the same end. Workflow IDs are computed from what
+the work is, so that nothing is queued twice.
+"""
+
+from typing import Any, Final
+
+from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
+from dbos import error as dbos_error
+
+from node.errors import Hold, NodeError, Refuse, Retry
+from node.log import log
+from node.records.states import JobState
+from node.stages.check import why_held
+from node.stages.prepare import Prepared
+from node.work import Work
+from pipelines.pipeline import Report
+
+SETS_QUEUE: Final = "sets"
+_AT_ONCE: Final = 2  # while one set is in the engine, the next is decoded and the last is written
+
+_work: list[Work] = []
+
+
+def bind(work: Work) -> None:
+    """Give the steps their objects; once in a process, before DBOS is launched."""
+    _work[:] = [work]
+
+
+def deliveries_queue(destination: str) -> str:
+    return f"deliver-{destination}"
+
+
+def register_queues(destinations: list[str]) -> None:
+    """Make the queues; after DBOS is launched."""
+    DBOS.register_queue(SETS_QUEUE, worker_concurrency=_AT_ONCE, polling_interval_sec=0.1, on_conflict="always_update")
+    for name in destinations:
+        DBOS.register_queue(
+            deliveries_queue(name), worker_concurrency=2, polling_interval_sec=0.1, on_conflict="always_update"
+        )
+
+
+def start(set_id: str, run: int) -> None:
+    """Queue a frozen set; a second call for the same run changes nothing."""
+    with SetWorkflowID(f"{set_id}-{run}"):
+        DBOS.enqueue_workflow(SETS_QUEUE, process, set_id)
+
+
+def start_delivery(job_id: str, destination: str, run: int, attempt: int = 1, pause_s: float | None = None) -> None:
+    """Queue an attempt to deliver; a second call for the same one changes nothing."""
+    with SetWorkflowID(f"{job_id}-{destination}-{run}-{attempt}"), SetEnqueueOptions(delay_seconds=pause_s):
+        DBOS.enqueue_workflow(deliveries_queue(destination), deliver, job_id, destination, run, attempt)
+
+
+@DBOS.workflow()
+def process(set_id: str) -> None:
+    """One complete set, from routing to its deliveries."""
+    for job_id in route(set_id):
+        try:
+            prepared = prepare(job_id)
+            result = infer(job_id, prepared)
+            report = check(job_id, prepared, result)
+            if Report.from_json(report).held:
+                raise Hold(why_held(Report.from_json(report)))
+            for destination, run in derive(job_id, prepared, result):
+                start_delivery(job_id, destination, run)
+        except Exception as error:  # noqa: BLE001  the edge of the flow: every fault ends one job, never the worker
+            stop(job_id, *_verdict(error))
+
+
+@DBOS.workflow()
+def deliver(job_id: str, destination: str, run: int, attempt: int) -> None:
+    """One attempt; the next one is queued for later, so that a silent destination holds nothing up."""
+    pause_s = send(job_id, destination)
+    if pause_s is not None:
+        start_delivery(job_id, destination, run, attempt + 1, pause_s)
+
+
+def _again(error: BaseException) -> bool:
+    return isinstance(error, Retry)
+
+
+@DBOS.step()
+def route(set_id: str) -> list[str]:
+    return _work[0].route(set_id)
+
+
+@DBOS.step(retries_allowed=True, max_attempts=5, interval_seconds=2.0, should_retry=_again)
+def prepare(job_id: str) -> dict[str, Any]:
+    return _work[0].prepare(job_id)
+
+
+@DBOS.step(retries_allowed=True, max_attempts=3, interval_seconds=2.0, should_retry=_again)
+def infer(job_id: str, prepared: dict[str, Any]) -> str:
+    return _work[0].infer(job_id, Prepared.from_json(prepared))
+
+
+@DBOS.step()
+def check(job_id: str, prepared: dict[str, Any], result: str) -> dict[str, Any]:
+    return _work[0].check(job_id, Prepared.from_json(prepared), result).to_json()
+
+
+@DBOS.step(retries_allowed=True, max_attempts=5, interval_seconds=2.0, should_retry=_again)
+def derive(job_id: str, prepared: dict[str, Any], result: str) -> list[tuple[str, int]]:
+    return _work[0].derive(job_id, Prepared.from_json(prepared), result)
+
+
+@DBOS.step()
+def send(job_id: str, destination: str) -> float | None:
+    return _work[0].attempt(job_id, destination).pause_s
+
+
+@DBOS.step()
+def stop(job_id: str, state: str, reason: str) -> None:
+    _work[0].stop(job_id, JobState(state), reason)
+
+
+def _verdict(error: Exception) -> tuple[str, str]:
+    """The state and the reason that a fault leaves a job with."""
+    if isinstance(error, dbos_error.DBOSMaxStepRetriesExceeded) and error.errors:
+        error = error.errors[-1]
+    if isinstance(error, Hold):
+        return JobState.HELD, str(error)
+    if isinstance(error, Refuse):
+        return JobState.REFUSED, str(error)
+    if isinstance(error, NodeError):
+        return JobState.FAILED, str(error)
+    log.exception("a stage broke", exc_info=error)
+    return JobState.FAILED, f"A stage broke with {type(error).__name__}; see the worker's log, then replay."

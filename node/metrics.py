@@ -1,0 +1,90 @@
+"""Every metric of the node, by prometheus-client in its multi-process mode: the page adds up all processes.
+
+Names start with `imaging_node_`; labels come from closed sets. Counts of states are read from the records at scrape
+time, so that they are right whatever was killed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+_P: Final = "imaging_node_"
+_STAGE_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_WAIT_BUCKETS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 4 * 3600, 24 * 3600)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """The metrics that processes count up themselves."""
+
+    associations: Counter
+    associations_refused: Counter
+    stored: Counter
+    received_bytes: Counter
+    stage_seconds: Histogram
+    inference_seconds: Histogram
+    instances_delivered: Counter
+    instances_failed: Counter
+    delivery_failures: Counter
+    holds: Counter
+    last_in_to_first_out: Histogram
+    restarts: Counter
+
+
+METRICS: Final = Metrics(
+    associations=Counter(_P + "associations", "Associations accepted"),
+    associations_refused=Counter(_P + "associations_refused", "Associations rejected", ["reason"]),
+    stored=Counter(_P + "instances_received", "C-STORE requests answered", ["status"]),
+    received_bytes=Counter(_P + "received_bytes", "Data set bytes of instances answered with success"),
+    stage_seconds=Histogram(_P + "stage_seconds", "Seconds a stage took", ["stage"], buckets=_STAGE_BUCKETS),
+    inference_seconds=Histogram(
+        _P + "inference_seconds", "Seconds inside the engine for one set", ["pipeline"], buckets=_STAGE_BUCKETS
+    ),
+    instances_delivered=Counter(_P + "instances_delivered", "Derived instances confirmed", ["destination"]),
+    instances_failed=Counter(_P + "instances_failed", "Derived instances answered with a failure", ["destination"]),
+    delivery_failures=Counter(
+        _P + "delivery_attempts_failed", "Delivery attempts that did not finish", ["destination"]
+    ),
+    holds=Counter(_P + "holds", "Jobs held, refused or failed", ["reason"]),
+    last_in_to_first_out=Histogram(
+        _P + "last_in_to_first_out_seconds", "Last slice in to first derived slice confirmed", buckets=_WAIT_BUCKETS
+    ),
+    restarts=Counter(_P + "process_restarts", "Processes of the node started again after they ended", ["part"]),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """One gauge read at scrape time: values by label."""
+
+    name: str
+    text: str
+    label: str
+    values: dict[str, float]
+
+
+class _Levels(Collector):
+    def __init__(self, levels: Sequence[Level]) -> None:
+        self._levels = levels
+
+    def collect(self) -> Iterable[Metric]:
+        for level in self._levels:
+            family = GaugeMetricFamily(_P + level.name, level.text, labels=[level.label] if level.label else [])
+            for value, number in level.values.items():
+                family.add_metric([value] if level.label else [], number)
+            yield family
+
+
+def exposition(folder: Path, levels: Sequence[Level]) -> bytes:
+    """The page at /metrics: what all processes counted in `folder`, and the levels given."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]  # the library's constructor
+    registry.register(_Levels(levels))
+    return generate_latest(registry)

@@ -1,0 +1,164 @@
+"""The node as SCU, by pynetdicom: C-ECHO, C-STORE of files, C-FIND for what a peer already has."""
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, _config, evt
+from pynetdicom.association import Association
+
+from node.dicom.classes import EXPLICIT_LE, IMPLICIT_LE, VERIFICATION
+from node.errors import Retry
+
+_config.STORE_SEND_CHUNKED_DATASET = True  # from the file to the wire; the data set is not decoded
+_config.LOG_REQUEST_IDENTIFIERS = False
+_config.LOG_RESPONSE_IDENTIFIERS = False
+
+STUDY_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"
+_PENDING: Final = frozenset({0xFF00, 0xFF01})
+
+
+class Unreachable(Retry):
+    """Nobody answered there, or not as a DICOM peer."""
+
+
+class Broken(Retry):
+    """The association ended before everything was answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Whom to call, as whom, and how long to wait."""
+
+    host: str
+    port: int
+    called_ae: str
+    calling_ae: str
+    connect_s: float
+    response_s: float
+    implementation_uid: str
+
+
+@contextmanager
+def association(
+    address: Address, contexts: Sequence[tuple[str, Sequence[str]]], *, purpose: str
+) -> Iterator[Association]:
+    """An established association, released at the end. Raises Unreachable, naming why."""
+    ae = AE(ae_title=address.calling_ae)
+    ae.implementation_class_uid = address.implementation_uid
+    ae.connection_timeout = ae.acse_timeout = address.connect_s
+    # A short response time-out: a peer that stalls costs one retry, and confirmed instances are never sent again.
+    ae.dimse_timeout = ae.network_timeout = address.response_s
+    for abstract, syntaxes in contexts:
+        ae.add_requested_context(abstract, list(syntaxes))
+    handlers: list[Any] = [(evt.EVT_CONN_OPEN, _no_delay)]
+    try:
+        opened = ae.associate(address.host, address.port, ae_title=address.called_ae, evt_handlers=handlers)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise Unreachable(f"{purpose}: {type(error).__name__} at {address.host}:{address.port}.") from error
+    if not opened.is_established:
+        raise Unreachable(f"{purpose}: {_why_not(opened)}.", fix="Check host, port and AE titles of the destination.")
+    try:
+        yield opened
+    finally:
+        if opened.is_established:
+            opened.release()
+
+
+def _no_delay(event: evt.Event) -> None:
+    # Nagle's algorithm and delayed acknowledgements would cost 40 ms an instance (THROUGHPUT).
+    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _why_not(failed: Association) -> str:
+    if failed.is_rejected:
+        answer = failed.acceptor.primitive
+        return f"the peer rejected the association ({answer.result_str}: {answer.reason_str})"
+    if failed.is_aborted:
+        return "the peer aborted the association or took none of the presentation contexts"
+    return "no connection"
+
+
+def echo(address: Address) -> None:
+    """C-ECHO. Raises Unreachable."""
+    with association(address, [(VERIFICATION, [IMPLICIT_LE])], purpose="C-ECHO") as opened:
+        status = opened.send_c_echo()
+        if status is None or "Status" not in status or status.Status != 0x0000:
+            raise Unreachable("C-ECHO: the peer did not answer it with success.")
+
+
+def send(
+    address: Address,
+    files: Sequence[tuple[str, Path]],
+    *,
+    before: Callable[[int], None],
+    answered: Callable[[int, int], bool],
+) -> None:
+    """C-STORE files over one association, in order.
+
+    files:    (SOP Class UID, Part 10 file in Explicit or Implicit VR Little Endian)
+    before:   called with the index of a file just before it goes on the wire
+    answered: called with index and status of each answer; False ends the association early
+    raises:   Unreachable before the first file, Broken after it
+    """
+    classes = sorted({sop_class for sop_class, _ in files})
+    contexts = [(sop_class, [EXPLICIT_LE, IMPLICIT_LE]) for sop_class in classes]
+    with association(address, contexts, purpose="C-STORE") as opened:
+        accepted = {c.abstract_syntax: str(c.transfer_syntax[0]) for c in opened.accepted_contexts}
+        for index, (sop_class, path) in enumerate(files):
+            if sop_class not in accepted:
+                if not answered(index, 0x0122):  # SOP class not supported: the peer said so in the negotiation
+                    return
+                continue
+            before(index)
+            body: Dataset | Path = path if accepted[sop_class] == EXPLICIT_LE else dcmread(path)
+            try:
+                status = opened.send_c_store(body, msg_id=index % 0xFFFF + 1)
+            except (RuntimeError, OSError) as error:
+                raise Broken(f"C-STORE: the association broke off after {index} of {len(files)} instances.") from error
+            if "Status" not in status:
+                raise Broken(f"C-STORE: no answer to instance {index + 1} of {len(files)}; the association ended.")
+            if not answered(index, int(status.Status)):
+                return
+
+
+def instances_there(address: Address, *, study_uid: str, series_uid: str) -> set[str] | None:
+    """SOP Instance UIDs of a series at the peer, by C-FIND at IMAGE level; None if it offers no C-FIND."""
+    query = Dataset()
+    query.QueryRetrieveLevel = "IMAGE"
+    query.StudyInstanceUID = study_uid
+    query.SeriesInstanceUID = series_uid
+    query.SOPInstanceUID = ""
+    found = _find(address, query)
+    return None if found is None else {str(answer.SOPInstanceUID) for answer in found if "SOPInstanceUID" in answer}
+
+
+def instances_related(address: Address, *, study_uid: str, series_uid: str) -> int | None:
+    """Number of Series Related Instances (0020,1209) at the peer; None if it does not say."""
+    query = Dataset()
+    query.QueryRetrieveLevel = "SERIES"
+    query.StudyInstanceUID = study_uid
+    query.SeriesInstanceUID = series_uid
+    query.NumberOfSeriesRelatedInstances = ""
+    counts = [answer.get("NumberOfSeriesRelatedInstances") for answer in _find(address, query) or ()]
+    return int(counts[0]) if len(counts) == 1 and counts[0] is not None else None
+
+
+def _find(address: Address, query: Dataset) -> list[Dataset] | None:
+    contexts = [(STUDY_ROOT_FIND, [EXPLICIT_LE, IMPLICIT_LE]), (VERIFICATION, [IMPLICIT_LE])]
+    with association(address, contexts, purpose="C-FIND") as opened:
+        if STUDY_ROOT_FIND not in {c.abstract_syntax for c in opened.accepted_contexts}:
+            return None
+        answers: list[Dataset] = []
+        for status, answer in opened.send_c_find(query, STUDY_ROOT_FIND):
+            code = int(status.Status) if "Status" in status else None
+            if code in _PENDING and answer is not None:
+                answers.append(answer)
+            elif code != 0x0000:
+                raise Broken("C-FIND: the peer failed to answer.")
+        return answers

@@ -1,0 +1,79 @@
+"""Opens the records: SQLite in WAL mode with synchronous FULL, so that a commit survives a power cut (RELIABILITY §0.3)."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import alembic.command
+import alembic.config
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from node.errors import BadSetting
+
+FILE_NAME = "records.sqlite"
+
+
+def url(state: Path) -> str:
+    return f"sqlite:///{state / FILE_NAME}"
+
+
+def migrate(state: Path) -> None:
+    """Bring the records to this version's tables. Raises BadSetting if they are newer or damaged."""
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("sqlalchemy.url", url(state).replace("%", "%%"))
+    try:
+        alembic.command.upgrade(config, "head")
+    except alembic.util.CommandError as error:
+        raise BadSetting(
+            f"The records in {state} were written by another version of the node.",
+            fix="Run that version or a newer one.",
+        ) from error
+    except DatabaseError as error:
+        raise BadSetting(
+            f"The records in {state} cannot be opened: {error.orig}.",
+            fix="Check the disk, or restore the file from a backup.",
+        ) from error
+
+
+class Records:
+    """A connection pool for this process; hand out one transaction at a time."""
+
+    def __init__(self, state: Path) -> None:
+        self._engine = create_engine(url(state), connect_args={"timeout": 30}, pool_size=10, max_overflow=40)
+        event.listen(self._engine, "connect", _prepare_connection)
+        event.listen(self._engine, "begin", _begin)
+        self._writing = self._engine.execution_options(imaging_node_writes=True)
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A transaction that sees one state of the records and never waits for a writer."""
+        return self._engine.begin()
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """A transaction that may write. It is on the disk, synced, when the block ends without an error."""
+        return self._writing.begin()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _prepare_connection(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # BEGIN is ours, below
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    mode = cursor.execute("PRAGMA journal_mode").fetchone(), cursor.execute("PRAGMA synchronous").fetchone()
+    cursor.close()
+    if mode != (("wal",), (2,)):
+        raise BadSetting(
+            f"The records' file system gives SQLite {mode}, not WAL with synchronous FULL.",
+            fix="Put node.state on a local disk.",
+        )
+
+
+def _begin(connection: Connection) -> None:
+    # IMMEDIATE: a transaction that reads and then writes must not find the file changed under it.
+    writes = connection.get_execution_options().get("imaging_node_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

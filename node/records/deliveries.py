@@ -1,0 +1,135 @@
+"""What is on its way where: one dispatch for each job and destination, one delivery for each instance of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from node.records import events
+from node.records.states import DeliveryState, DispatchState, JobState
+from node.records.tables import DELIVERIES, DISPATCHES, JOBS, RESULTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """One derived object that a destination has not confirmed. `state`: PENDING, SENT (no answer known) or FAILED."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    file: str
+    sha256: str
+    state: DeliveryState
+
+
+def unconfirmed(connection: Connection, job_id: str, destination: str) -> list[Parcel]:
+    """What is still to be delivered, in series order."""
+    columns = (
+        RESULTS.c.sop_instance_uid,
+        RESULTS.c.sop_class_uid,
+        RESULTS.c.file,
+        RESULTS.c.sha256,
+        DELIVERIES.c.state,
+    )
+    rows = connection.execute(
+        select(*columns)
+        .join(RESULTS, RESULTS.c.sop_instance_uid == DELIVERIES.c.sop_instance_uid)
+        .where(
+            DELIVERIES.c.job_id == job_id,
+            DELIVERIES.c.destination == destination,
+            DELIVERIES.c.state != DeliveryState.CONFIRMED,
+        )
+        .order_by(RESULTS.c.number)
+    )
+    return [Parcel(**{**row, "state": DeliveryState(row["state"])}) for row in rows.mappings()]
+
+
+def mark(
+    connection: Connection, uids: list[str], destination: str, *, state: DeliveryState, at: float, status: str = ""
+) -> None:
+    connection.execute(
+        update(DELIVERIES)
+        .where(DELIVERIES.c.sop_instance_uid.in_(uids), DELIVERIES.c.destination == destination)
+        .values(state=state, status=status, updated_at=at)
+    )
+
+
+def dispatch(connection: Connection, job_id: str, destination: str) -> dict[str, Any]:
+    query = select(DISPATCHES).where(DISPATCHES.c.job_id == job_id, DISPATCHES.c.destination == destination)
+    return dict(connection.execute(query).mappings().one())
+
+
+def of_job(connection: Connection, job_id: str) -> list[dict[str, Any]]:
+    """Every destination of a job, with how many instances it confirmed."""
+    confirmed = func.sum(DELIVERIES.c.state == DeliveryState.CONFIRMED)
+    rows = connection.execute(
+        select(DISPATCHES, func.count().label("instances"), confirmed.label("confirmed"))
+        .join(
+            DELIVERIES,
+            (DELIVERIES.c.job_id == DISPATCHES.c.job_id) & (DELIVERIES.c.destination == DISPATCHES.c.destination),
+        )
+        .where(DISPATCHES.c.job_id == job_id)
+        .group_by(DISPATCHES.c.job_id, DISPATCHES.c.destination)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+def attempted(
+    connection: Connection, job_id: str, destination: str, *, trouble: str, refused: bool, counts: bool, at: float
+) -> None:
+    """Note one attempt. `refused`: a permanent failure; `counts`: False for a probe that found nobody."""
+    connection.execute(
+        update(DISPATCHES)
+        .where(DISPATCHES.c.job_id == job_id, DISPATCHES.c.destination == destination)
+        .values(
+            attempts=DISPATCHES.c.attempts + int(counts),
+            refusals=DISPATCHES.c.refusals + int(refused),
+            trouble=trouble,
+            updated_at=at,
+        )
+    )
+
+
+def end(connection: Connection, job_id: str, destination: str, *, state: DispatchState, at: float) -> None:
+    """Close a dispatch and, with its last one, the job."""
+    connection.execute(
+        update(DISPATCHES)
+        .where(DISPATCHES.c.job_id == job_id, DISPATCHES.c.destination == destination)
+        .values(state=state, updated_at=at)
+    )
+    events.add(connection, at=at, kind=state.value, subject=job_id, destination=destination)
+    query = select(DISPATCHES.c.state, DISPATCHES.c.destination, DISPATCHES.c.trouble).where(
+        DISPATCHES.c.job_id == job_id
+    )
+    rows = connection.execute(query).all()
+    if any(row.state == DispatchState.WAITING for row in rows):
+        return
+    dead = [row for row in rows if row.state == DispatchState.DEAD]
+    reason = "; ".join(f"{row.destination}: {row.trouble}" for row in dead)
+    final = JobState.DEAD if dead else JobState.DELIVERED
+    connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(state=final, reason=reason, updated_at=at))
+
+
+def to_resume(connection: Connection) -> list[tuple[str, str, int]]:
+    """Every dispatch that waits: (job, destination, run)."""
+    rows = connection.execute(select(DISPATCHES).where(DISPATCHES.c.state == DispatchState.WAITING)).mappings()
+    return [(row["job_id"], row["destination"], row["run"]) for row in rows]
+
+
+def replay(connection: Connection, job_id: str, *, at: float) -> list[str]:
+    """Send dead letters again, with the same UIDs. Returns the destinations."""
+    query = select(DISPATCHES.c.destination).where(
+        DISPATCHES.c.job_id == job_id, DISPATCHES.c.state == DispatchState.DEAD
+    )
+    destinations = list(connection.execute(query).scalars())
+    for destination in destinations:
+        connection.execute(
+            update(DISPATCHES)
+            .where(DISPATCHES.c.job_id == job_id, DISPATCHES.c.destination == destination)
+            .values(state=DispatchState.WAITING, refusals=0, run=DISPATCHES.c.run + 1, since=at, updated_at=at)
+        )
+        events.add(connection, at=at, kind="replay", subject=job_id, destination=destination)
+    if destinations:
+        connection.execute(
+            update(JOBS).where(JOBS.c.id == job_id).values(state=JobState.DELIVERING, reason="", updated_at=at)
+        )
+    return destinations

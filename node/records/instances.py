@@ -1,0 +1,136 @@
+"""Received instances, the associations that brought them, and what was put aside."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from node.records import events
+from node.records.states import Ending
+from node.records.tables import ASSOCIATIONS, INSTANCES, QUARANTINE, SERIES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """One received object. `header`: the values of the header scan; `received_at`: seconds since the epoch."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    study_uid: str
+    series_uid: str
+    transfer_syntax: str
+    patient_key: str
+    file: str
+    bytes: int
+    sha256: str
+    pixel_sha256: str
+    header: dict[str, tuple[str, ...]]
+    association: str
+    received_at: float
+
+
+def by_uid(connection: Connection, sop_instance_uid: str) -> Instance | None:
+    row = (
+        connection.execute(select(INSTANCES).where(INSTANCES.c.sop_instance_uid == sop_instance_uid)).mappings().first()
+    )
+    return None if row is None else from_row(row)
+
+
+def add(connection: Connection, instance: Instance) -> None:
+    """Record a new instance and count it to its series. The SOP Instance UID must be new."""
+    connection.execute(INSTANCES.insert().values(dataclasses.asdict(instance)))
+    statement = insert(SERIES).values(
+        series_uid=instance.series_uid,
+        study_uid=instance.study_uid,
+        instances=1,
+        frozen=0,
+        first_at=instance.received_at,
+        last_at=instance.received_at,
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["series_uid"],
+            set_={"instances": SERIES.c.instances + 1, "last_at": statement.excluded.last_at},
+        )
+    )
+
+
+def quarantine(connection: Connection, instance: Instance, reason: str) -> None:
+    """Put a conflicting object aside: kept, never processed. The same bytes again change nothing."""
+    row = {
+        "sop_instance_uid": instance.sop_instance_uid,
+        "file": instance.file,
+        "sha256": instance.sha256,
+        "reason": reason,
+        "received_at": instance.received_at,
+    }
+    connection.execute(insert(QUARANTINE).values(row).on_conflict_do_nothing())
+    events.add(connection, at=instance.received_at, kind="quarantined", subject=instance.series_uid, reason=reason)
+
+
+def quarantined(connection: Connection, series_uid: str) -> list[str]:
+    """Why objects of a series were put aside."""
+    query = (
+        select(QUARANTINE.c.reason)
+        .join(INSTANCES, INSTANCES.c.sop_instance_uid == QUARANTINE.c.sop_instance_uid)
+        .where(INSTANCES.c.series_uid == series_uid)
+        .order_by(QUARANTINE.c.id)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def of_series(connection: Connection, series_uid: str) -> list[tuple[int, Instance]]:
+    """(row id, instance) of everything received of a series, in order of arrival."""
+    rows = connection.execute(select(INSTANCES).where(INSTANCES.c.series_uid == series_uid).order_by(INSTANCES.c.id))
+    return [(row["id"], from_row(row)) for row in rows.mappings()]
+
+
+def open_association(connection: Connection, *, key: str, calling_ae: str, receiver: str, at: float) -> None:
+    connection.execute(ASSOCIATIONS.insert().values(id=key, calling_ae=calling_ae, receiver=receiver, opened_at=at))
+
+
+def close_association(connection: Connection, *, key: str, at: float, ending: Ending) -> None:
+    """Note the first ending of an association; a later one changes nothing."""
+    connection.execute(
+        update(ASSOCIATIONS)
+        .where(ASSOCIATIONS.c.id == key, ASSOCIATIONS.c.closed_at.is_(None))
+        .values(closed_at=at, ending=ending)
+    )
+
+
+def close_lost_associations(connection: Connection, *, receiver: str, at: float) -> int:
+    """Close what a dead receiver left open; `receiver` is the living one. Returns how many."""
+    result = connection.execute(
+        update(ASSOCIATIONS)
+        .where(ASSOCIATIONS.c.closed_at.is_(None), ASSOCIATIONS.c.receiver != receiver)
+        .values(closed_at=at, ending=Ending.LOST)
+    )
+    return result.rowcount
+
+
+def association_keys(connection: Connection, series_uid: str) -> list[str]:
+    """The associations that brought instances of a series."""
+    query = select(INSTANCES.c.association).where(INSTANCES.c.series_uid == series_uid).distinct()
+    return list(connection.execute(query).scalars())
+
+
+def associations(connection: Connection, keys: Sequence[str]) -> list[dict[str, Any]]:
+    rows = connection.execute(select(ASSOCIATIONS).where(ASSOCIATIONS.c.id.in_(keys)))
+    return [dict(row) for row in rows.mappings()]
+
+
+def open_from(connection: Connection, calling_aes: Sequence[str]) -> int:
+    """How many associations of these senders are open now."""
+    query = select(ASSOCIATIONS.c.id).where(
+        ASSOCIATIONS.c.closed_at.is_(None), ASSOCIATIONS.c.calling_ae.in_(calling_aes)
+    )
+    return len(connection.execute(query).all())
+
+
+def from_row(row: Any) -> Instance:
+    values = {f.name: row[f.name] for f in dataclasses.fields(Instance)}
+    values["header"] = {keyword: tuple(texts) for keyword, texts in values["header"].items()}
+    return Instance(**values)

@@ -1,0 +1,190 @@
+"""Jobs: one pipeline on one set, from queued to delivered."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from node.records import events
+from node.records.states import DeliveryState, DispatchState, JobState
+from node.records.tables import DELIVERIES, DISPATCHES, INSTANCES, JOBS, RESULTS, SERIES, SETS
+
+FINISHED = (JobState.DELIVERED, JobState.DELIVERING)
+
+
+def job_id(*, set_id: str, pipeline: str, version: str, engine_sha256: str) -> str:
+    """The identity of a job: what goes in and what is done to it. The same work twice is the same job."""
+    return hashlib.sha256("\x1f".join((set_id, pipeline, version, engine_sha256)).encode()).hexdigest()
+
+
+def add(connection: Connection, *, at: float, job: Mapping[str, Any]) -> bool:
+    """Record a job unless it is there. Returns whether there is work to do on it.
+
+    job: id, set_id, rule, pipeline, pipeline_version, engine_sha256, destinations
+    """
+    known = connection.execute(select(JOBS.c.state).where(JOBS.c.id == job["id"])).scalar_one_or_none()
+    if known is None:
+        values = {**job, "state": JobState.QUEUED, "stage": "route", "started_at": at, "updated_at": at, "seconds": {}}
+        connection.execute(JOBS.insert().values(values))
+        events.add(connection, at=at, kind="queued", subject=job["id"], pipeline=job["pipeline"], rule=job["rule"])
+        return True
+    return known not in FINISHED
+
+
+def get(connection: Connection, key: str) -> dict[str, Any]:
+    return dict(connection.execute(select(JOBS).where(JOBS.c.id == key)).mappings().one())
+
+
+def listing(connection: Connection, *, limit: int = 50) -> list[dict[str, Any]]:
+    """The newest jobs with the series they came from."""
+    rows = connection.execute(
+        select(JOBS, SETS.c.series_uid.label("source_series_uid"))
+        .join(SETS, SETS.c.id == JOBS.c.set_id)
+        .order_by(JOBS.c.started_at.desc())
+        .limit(limit)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+def of_set(connection: Connection, set_id: str) -> list[dict[str, Any]]:
+    rows = connection.execute(select(JOBS).where(JOBS.c.set_id == set_id).order_by(JOBS.c.started_at))
+    return [dict(row) for row in rows.mappings()]
+
+
+def enter(connection: Connection, key: str, stage: str, *, at: float) -> None:
+    """A job begins a stage."""
+    connection.execute(
+        update(JOBS).where(JOBS.c.id == key).values(state=JobState.RUNNING, stage=stage, reason="", updated_at=at)
+    )
+
+
+def note(connection: Connection, key: str, *, at: float, **values: Any) -> None:
+    """Set columns of a job."""
+    connection.execute(update(JOBS).where(JOBS.c.id == key).values(updated_at=at, **values))
+
+
+def took(connection: Connection, key: str, stage: str, seconds: float) -> None:
+    """Add what a stage took to the job's own account."""
+    known = connection.execute(select(JOBS.c.seconds).where(JOBS.c.id == key)).scalar_one()
+    connection.execute(update(JOBS).where(JOBS.c.id == key).values(seconds={**known, stage: round(seconds, 4)}))
+
+
+def count_start(connection: Connection, key: str) -> int:
+    """Count one more start of inference; returns how many there were."""
+    connection.execute(update(JOBS).where(JOBS.c.id == key).values(starts=JOBS.c.starts + 1))
+    return int(connection.execute(select(JOBS.c.starts).where(JOBS.c.id == key)).scalar_one())
+
+
+def stop(connection: Connection, key: str, *, state: JobState, reason: str, at: float) -> None:
+    """End a job without a delivery."""
+    connection.execute(update(JOBS).where(JOBS.c.id == key).values(state=state, reason=reason, updated_at=at))
+    events.add(connection, at=at, kind=state.value, subject=key, reason=reason)
+
+
+def series_numbers(connection: Connection, study_uid: str) -> set[int]:
+    """Series Numbers in use in a study: received ones and those given to derived series."""
+    received = connection.execute(
+        select(INSTANCES.c.header["SeriesNumber"][0]).where(INSTANCES.c.study_uid == study_uid).distinct()
+    ).scalars()
+    given = connection.execute(
+        select(JOBS.c.series_number)
+        .join(SETS, SETS.c.id == JOBS.c.set_id)
+        .join(SERIES, SERIES.c.series_uid == SETS.c.series_uid)
+        .where(SERIES.c.study_uid == study_uid, JOBS.c.series_number.is_not(None))
+    ).scalars()
+    numbers = {int(text) for text in received if text and str(text).lstrip("+-").isdigit()}
+    return numbers | {number for number in given if number is not None}
+
+
+def finish_derive(
+    connection: Connection,
+    key: str,
+    *,
+    at: float,
+    series_uid: str,
+    description: str,
+    results: Sequence[Mapping[str, Any]],
+) -> None:
+    """Record the objects of a job and what is to go where, all or nothing."""
+    job = get(connection, key)
+    rows = [{**result, "job_id": key, "number": number} for number, result in enumerate(results, start=1)]
+    connection.execute(insert(RESULTS).on_conflict_do_nothing(), rows)
+    for destination in job["destinations"]:
+        dispatch = {
+            "job_id": key,
+            "destination": destination,
+            "state": DispatchState.WAITING,
+            "since": at,
+            "updated_at": at,
+        }
+        connection.execute(insert(DISPATCHES).values(dispatch).on_conflict_do_nothing())
+        deliveries = [
+            {
+                "sop_instance_uid": row["sop_instance_uid"],
+                "destination": destination,
+                "job_id": key,
+                "state": DeliveryState.PENDING,
+                "updated_at": at,
+            }
+            for row in rows
+        ]
+        connection.execute(insert(DELIVERIES).on_conflict_do_nothing(), deliveries)
+    note(
+        connection,
+        key,
+        at=at,
+        state=JobState.DELIVERING,
+        stage="deliver",
+        series_uid=series_uid,
+        series_description=description,
+    )
+    events.add(connection, at=at, kind="derived", subject=key, series=series_uid, instances=len(rows))
+
+
+def waiting(connection: Connection) -> dict[str, int]:
+    """How many jobs are in each state."""
+    rows = connection.execute(select(JOBS.c.state, func.count()).group_by(JOBS.c.state))
+    return {state: count for state, count in rows}  # noqa: C416  rows are Row objects
+
+
+def study_and_series(connection: Connection, key: str) -> tuple[str, str]:
+    """Study Instance UID, and Series Instance UID of the derived series."""
+    row = connection.execute(
+        select(SERIES.c.study_uid, JOBS.c.series_uid)
+        .join(SETS, SETS.c.id == JOBS.c.set_id)
+        .join(SERIES, SERIES.c.series_uid == SETS.c.series_uid)
+        .where(JOBS.c.id == key)
+    ).one()
+    return str(row.study_uid), str(row[1])
+
+
+def first_out(connection: Connection, key: str, *, at: float) -> float | None:
+    """Note the first confirmed instance of a job; returns seconds since the last slice came in, the first time only."""
+    row = connection.execute(
+        select(JOBS.c.first_out_at, SETS.c.last_received_at)
+        .join(SETS, SETS.c.id == JOBS.c.set_id)
+        .where(JOBS.c.id == key)
+    ).one()
+    if row.first_out_at is not None:
+        return None
+    connection.execute(update(JOBS).where(JOBS.c.id == key).values(first_out_at=at))
+    return float(at - row.last_received_at)
+
+
+def results(connection: Connection, key: str) -> dict[str, tuple[str, str]]:
+    """The objects made by a job: SOP Instance UID -> (file below the spool, SHA-256)."""
+    rows = connection.execute(
+        select(RESULTS.c.sop_instance_uid, RESULTS.c.file, RESULTS.c.sha256).where(RESULTS.c.job_id == key)
+    )
+    return {row.sop_instance_uid: (row.file, row.sha256) for row in rows}
+
+
+def source_series(connection: Connection, prefix: str) -> str | None:
+    """The series that a job was made from; `prefix`: at least 8 characters of its id."""
+    if len(prefix) < 8 or not all(c in "0123456789abcdef" for c in prefix):
+        return None
+    query = select(SETS.c.series_uid).join(JOBS, JOBS.c.set_id == SETS.c.id).where(JOBS.c.id.startswith(prefix))
+    found = set(connection.execute(query).scalars())
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,12 @@
+"""Alembic's entry point; `node.records.database.migrate` is what calls it."""
+
+from alembic import context
+from sqlalchemy import create_engine
+
+from node.records.tables import METADATA
+
+engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "")
+with engine.connect() as connection:
+    context.configure(connection=connection, target_metadata=METADATA, render_as_batch=True)
+    with context.begin_transaction():
+        context.run_migrations()

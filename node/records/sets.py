@@ -1,0 +1,106 @@
+"""Complete sets of instances: frozen once, never changed."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from node.records import events
+from node.records.instances import Instance, from_row
+from node.records.states import SetState
+from node.records.tables import INSTANCES, MEMBERS, SERIES, SETS
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenSeries:
+    """A series with instances that no set holds yet. Times: seconds since the epoch."""
+
+    series_uid: str
+    instances: int
+    first_at: float
+    last_at: float
+
+
+def open_series(connection: Connection) -> list[OpenSeries]:
+    columns = (SERIES.c.series_uid, SERIES.c.instances, SERIES.c.first_at, SERIES.c.last_at)
+    rows = connection.execute(select(*columns).where(SERIES.c.instances > SERIES.c.frozen).order_by(SERIES.c.first_at))
+    return [OpenSeries(**row) for row in rows.mappings()]
+
+
+def digest(members: Sequence[Instance]) -> str:
+    """The identity of a set: SHA-256 over its sorted (SOP Instance UID, data set digest) pairs."""
+    pairs = sorted((member.sop_instance_uid, member.sha256) for member in members)
+    return hashlib.sha256("\n".join("\x1f".join(pair) for pair in pairs).encode()).hexdigest()
+
+
+def freeze(connection: Connection, members: Sequence[tuple[int, Instance]], *, evidence: str, at: float) -> str | None:
+    """Make a set of everything received of a series. Returns its id; None if another slice came meanwhile."""
+    series_uid = members[0][1].series_uid
+    count = connection.execute(select(SERIES.c.instances).where(SERIES.c.series_uid == series_uid)).scalar_one()
+    if count != len(members):
+        return None
+    version = connection.execute(select(func.count()).where(SETS.c.series_uid == series_uid)).scalar_one() + 1
+    set_id = digest([member for _, member in members])
+    connection.execute(
+        SETS.insert().values(
+            id=set_id,
+            series_uid=series_uid,
+            version=version,
+            state=SetState.FROZEN,
+            evidence=evidence,
+            reasons={},
+            last_received_at=max(member.received_at for _, member in members),
+            frozen_at=at,
+        )
+    )
+    connection.execute(MEMBERS.insert(), [{"set_id": set_id, "instance_id": row} for row, _ in members])
+    connection.execute(update(SERIES).where(SERIES.c.series_uid == series_uid).values(frozen=count))
+    events.add(connection, at=at, kind="complete", subject=set_id, evidence=evidence, instances=count, version=version)
+    return set_id
+
+
+def members(connection: Connection, set_id: str) -> list[Instance]:
+    rows = connection.execute(
+        select(INSTANCES)
+        .join(MEMBERS, MEMBERS.c.instance_id == INSTANCES.c.id)
+        .where(MEMBERS.c.set_id == set_id)
+        .order_by(INSTANCES.c.sop_instance_uid)
+    )
+    return [from_row(row) for row in rows.mappings()]
+
+
+def get(connection: Connection, set_id: str) -> dict[str, Any]:
+    return dict(connection.execute(select(SETS).where(SETS.c.id == set_id)).mappings().one())
+
+
+def of_series(connection: Connection, series_uid: str) -> list[dict[str, Any]]:
+    rows = connection.execute(select(SETS).where(SETS.c.series_uid == series_uid).order_by(SETS.c.version))
+    return [dict(row) for row in rows.mappings()]
+
+
+def route(connection: Connection, set_id: str, *, state: SetState, reasons: dict[str, list[str]]) -> None:
+    """Note what routing found: reasons are rule by rule; a rule that matched has none."""
+    connection.execute(update(SETS).where(SETS.c.id == set_id).values(state=state, reasons=reasons))
+
+
+def to_start(connection: Connection) -> list[tuple[str, int]]:
+    """Sets whose newest run has no workflow yet: (id, run)."""
+    query = select(SETS.c.id, SETS.c.run).where(SETS.c.run > SETS.c.started_run).order_by(SETS.c.frozen_at)
+    return [(row.id, row.run) for row in connection.execute(query)]
+
+
+def started(connection: Connection, set_id: str, run: int) -> None:
+    connection.execute(update(SETS).where(SETS.c.id == set_id).values(started_run=run))
+
+
+def replay(connection: Connection, set_id: str, *, at: float) -> None:
+    """Ask for another run of a set; finished jobs of it are left as they are."""
+    connection.execute(update(SETS).where(SETS.c.id == set_id).values(run=SETS.c.run + 1))
+    events.add(connection, at=at, kind="replay", subject=set_id)
+
+
+def series_uids(connection: Connection) -> list[str]:
+    """Every series received, in order of arrival."""
+    return list(connection.execute(select(SERIES.c.series_uid).order_by(SERIES.c.first_at)).scalars())

@@ -1,0 +1,171 @@
+"""The tables of the records: what was received, made and sent. Asked for years later; workflow state is elsewhere."""
+
+from typing import Final
+
+from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+METADATA: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Times are seconds since the epoch, UTC.
+
+ASSOCIATIONS: Final = Table(
+    "associations",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("calling_ae", String(16), nullable=False),
+    Column("receiver", String(32), nullable=False),  # the receiver process that held it
+    Column("opened_at", Float, nullable=False),
+    Column("closed_at", Float, index=True),
+    Column("ending", String(16)),  # released, aborted, lost (the receiver died)
+)
+
+SERIES: Final = Table(
+    "series",
+    METADATA,
+    Column("series_uid", String(64), primary_key=True),
+    Column("study_uid", String(64), nullable=False, index=True),
+    Column("instances", Integer, nullable=False),
+    Column(
+        "frozen", Integer, nullable=False, default=0
+    ),  # instances in the newest set; fewer than `instances`: work to do
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+)
+
+INSTANCES: Final = Table(
+    "instances",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("sop_instance_uid", String(64), nullable=False, unique=True),
+    Column("sop_class_uid", String(64), nullable=False),
+    Column("study_uid", String(64), nullable=False),
+    Column("series_uid", String(64), nullable=False, index=True),
+    Column("transfer_syntax", String(64), nullable=False),
+    Column("patient_key", String(64), nullable=False),
+    Column("file", String(80), nullable=False),  # in the spool; a name of ours
+    Column("bytes", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),  # of the data set as received
+    Column("pixel_sha256", String(64), nullable=False),  # of the pixel data as encoded
+    Column("header", JSON, nullable=False),
+    Column("association", String(32), nullable=False, index=True),
+    Column("received_at", Float, nullable=False),
+)
+
+QUARANTINE: Final = Table(
+    "quarantine",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("sop_instance_uid", String(64), nullable=False, index=True),
+    Column("file", String(80), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("received_at", Float, nullable=False),
+    UniqueConstraint("sop_instance_uid", "sha256"),
+)
+
+SETS: Final = Table(
+    "sets",
+    METADATA,
+    Column("id", String(64), primary_key=True),  # digest of the members
+    Column("series_uid", String(64), nullable=False, index=True),
+    Column("version", Integer, nullable=False),  # 1, 2, ... as late slices arrive
+    Column("state", String(16), nullable=False, index=True),
+    Column("evidence", Text, nullable=False),
+    Column("reasons", JSON, nullable=False),  # rule by rule, why it did not match
+    Column("run", Integer, nullable=False, default=1),  # raised by replay
+    Column("started_run", Integer, nullable=False, default=0),
+    Column("last_received_at", Float, nullable=False),
+    Column("frozen_at", Float, nullable=False),
+    UniqueConstraint("series_uid", "version"),
+)
+
+MEMBERS: Final = Table(
+    "members",
+    METADATA,
+    Column("set_id", ForeignKey("sets.id"), primary_key=True),
+    Column("instance_id", ForeignKey("instances.id"), primary_key=True),
+)
+
+JOBS: Final = Table(
+    "jobs",
+    METADATA,
+    Column("id", String(64), primary_key=True),  # digest of set, pipeline, version, engine
+    Column("set_id", ForeignKey("sets.id"), nullable=False, index=True),
+    Column("rule", String(32), nullable=False),
+    Column("pipeline", String(64), nullable=False),
+    Column("pipeline_version", String(16), nullable=False),
+    Column("engine_sha256", String(64), nullable=False),
+    Column("destinations", JSON, nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("stage", String(16), nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("started_at", Float, nullable=False),  # the job's clock: dates in derived objects come from here
+    Column("updated_at", Float, nullable=False),
+    Column(
+        "starts", Integer, nullable=False, default=0
+    ),  # how often inference began; a job that kills its worker is held
+    Column("generation", Integer, nullable=False, default=0),  # DICOM_SPEC §2, rule (b)
+    Column("series_number", Integer),
+    Column("series_uid", String(64)),  # of the derived series
+    Column("series_description", String(64)),
+    Column("input_digest", String(64)),
+    Column("report", JSON),
+    Column("seconds", JSON, nullable=False),
+    Column("first_out_at", Float),
+)
+
+RESULTS: Final = Table(
+    "results",
+    METADATA,
+    Column("sop_instance_uid", String(64), primary_key=True),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("sop_class_uid", String(64), nullable=False),
+    Column("source_sop_instance_uid", String(64), nullable=False),
+    Column("file", String(160), nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+)
+
+DISPATCHES: Final = Table(
+    "dispatches",
+    METADATA,
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True),
+    Column("destination", String(32), primary_key=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("refusals", Integer, nullable=False, default=0),  # attempts that met a permanent failure
+    Column("run", Integer, nullable=False, default=1),  # raised by replay
+    Column("since", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("trouble", Text, nullable=False, default=""),
+)
+
+DELIVERIES: Final = Table(
+    "deliveries",
+    METADATA,
+    Column("sop_instance_uid", ForeignKey("results.sop_instance_uid"), primary_key=True),
+    Column("destination", String(32), primary_key=True),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("status", String(6), nullable=False, default=""),  # the last DIMSE status, as in 0xA700
+    Column("updated_at", Float, nullable=False),
+    Index(None, "job_id", "destination"),
+)
+
+EVENTS: Final = Table(
+    "events",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("subject", String(64), nullable=False, index=True),
+    Column("detail", JSON, nullable=False),
+)

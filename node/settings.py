@@ -1,0 +1,215 @@
+"""One TOML file, typed, checked whole before the port opens. Unknown keys are refused."""
+
+import ipaddress
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from node.dicom.scan import KEYWORDS
+from node.errors import BadSetting
+from pipelines.match import Condition
+
+
+def _valid_ae_title(text: str) -> str:
+    """PS3.5 6.2, VR AE: 1 to 16 characters of the default repertoire, no backslash, not only blanks."""
+    if not 1 <= len(text) <= 16 or text != text.strip() or "\\" in text or not text.isascii() or not text.isprintable():
+        raise ValueError("an AE title has 1 to 16 printable ASCII characters, no backslash, no blank at either end")
+    return text
+
+
+def _valid_name(text: str) -> str:
+    if not text or len(text) > 32 or not all(c.isascii() and (c.isalnum() or c in "-_") for c in text):
+        raise ValueError("a name has 1 to 32 letters, digits, '-' or '_': it labels metrics and names queues")
+    return text
+
+
+def _valid_network(text: str) -> str:
+    ipaddress.ip_network(text, strict=False)
+    return text
+
+
+RULE_KEYWORDS = KEYWORDS - {"PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate"} | {"CallingAETitle"}
+AETitle = Annotated[str, AfterValidator(_valid_ae_title)]
+Name = Annotated[str, AfterValidator(_valid_name)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Node(_Part):
+    """The node itself."""
+
+    state: Path  # spool, records, results: on a disk that survives a power cut
+    station_name: Annotated[str, Field(max_length=16, pattern=r"^[A-Z0-9_-]+$")] = "IMAGING-NODE"
+    device_serial: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._-]+$")] = "0"
+    disk_reserve_mb: Annotated[int, Field(ge=0)] = 1024  # below this much free space C-STORE is answered A700
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Receiver(_Part):
+    """How the node listens for series."""
+
+    ae_title: AETitle
+    host: str = "0.0.0.0"  # noqa: S104  a DICOM SCP is there to be reached; peers are checked by title and address
+    port: Port = 11112
+    maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 50
+    maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 131_072
+    network_timeout_s: Seconds = 60.0
+    maximum_instance_mb: Annotated[int, Field(ge=1)] = 2048
+
+
+class Peer(_Part):
+    """Somebody who may send to the node: title and address must both fit."""
+
+    name: Name
+    ae_title: AETitle
+    addresses: Annotated[tuple[Annotated[str, AfterValidator(_valid_network)], ...], Field(min_length=1)]
+
+
+class Assemble(_Part):
+    """When a series counts as complete. Evidence first; the quiet timer is the last resort."""
+
+    settle_s: Seconds = 1.0  # after the last association of the sender was released
+    quiet_s: Seconds = 30.0  # without evidence: this much silence (DICOM_SPEC §6)
+    ask: Name | None = None  # a destination that answers C-FIND with Number of Series Related Instances (0020,1209)
+
+
+class DicomDestination(_Part):
+    """An archive or workstation that takes results by C-STORE."""
+
+    kind: Literal["dicom"] = "dicom"
+    name: Name
+    ae_title: AETitle
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+    calling_ae_title: AETitle | None = None  # default: the receiver's title
+    connect_timeout_s: Seconds = 10.0
+    response_timeout_s: Seconds = 30.0
+    retry_hours: Seconds = 72.0
+    retry_longest_s: Seconds = 300.0  # back-off: 5 s doubling to this, ±20 %
+    probe_s: Seconds = 30.0  # an unreachable peer is probed this often
+
+
+class FolderDestination(_Part):
+    """A folder that takes results as files; used by `imaging-node process`."""
+
+    kind: Literal["folder"]
+    name: Name
+    path: Path
+    retry_hours: Seconds = 72.0
+    retry_longest_s: Seconds = 300.0
+    probe_s: Seconds = 30.0
+
+
+Destination = Annotated[DicomDestination | FolderDestination, Field(discriminator="kind")]
+
+
+class Rule(_Part):
+    """Which sets go to which pipeline. Every slice of the set must fit every condition."""
+
+    name: Name
+    pipeline: str
+    destinations: Annotated[tuple[Name, ...], Field(min_length=1)]
+    where: dict[str, Condition] = {}
+
+
+class Engines(_Part):
+    """How networks run."""
+
+    folder: Path | None = None  # default: the engines that ship with the node
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+
+
+class Decoder(_Part):
+    """Limits of the child process that parses and decodes received objects (RELIABILITY §0.4)."""
+
+    memory_mb: Annotated[int, Field(ge=512)] = 4096
+    seconds: Seconds = 600.0
+
+
+class Page(_Part):
+    """Metrics and health over HTTP."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+
+
+class Settings(_Part):
+    """The whole file."""
+
+    node: Node
+    receiver: Receiver
+    peers: tuple[Peer, ...] = ()
+    assemble: Assemble = Assemble()
+    destinations: Annotated[tuple[Destination, ...], Field(min_length=1)]
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1)]
+    engines: Engines = Engines()
+    decoder: Decoder = Decoder()
+    page: Page = Page()
+
+    @model_validator(mode="after")
+    def _names_fit_together(self) -> Self:
+        for what, names in (
+            ("peers", [p.name for p in self.peers]),
+            ("destinations", [d.name for d in self.destinations]),
+            ("rules", [r.name for r in self.rules]),
+        ):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"{what}: the name {twice[0]!r} is used twice; give each its own")
+        known = {d.name for d in self.destinations}
+        for rule in self.rules:
+            for name in rule.destinations:
+                if name not in known:
+                    raise ValueError(f"rule {rule.name!r} names destination {name!r}; known are {_list(known)}")
+            for keyword in rule.where:
+                if keyword not in RULE_KEYWORDS:
+                    raise ValueError(f"rule {rule.name!r} asks for {keyword!r}; known are {_list(RULE_KEYWORDS)}")
+        asked = self.assemble.ask
+        if asked is not None and asked not in {d.name for d in self.destinations if d.kind == "dicom"}:
+            raise ValueError(f"assemble.ask names {asked!r}, which is no destination of kind dicom")
+        return self
+
+    def destination(self, name: str) -> DicomDestination | FolderDestination:
+        """The destination of that name. Raises KeyError if the settings have none."""
+        return {d.name: d for d in self.destinations}[name]
+
+
+def load(path: Path) -> Settings:
+    """Read and check the whole file; raises BadSetting with every fault in one message."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSetting(
+            f"Settings file {path} cannot be read: {error.strerror}.", fix="Name one with -c FILE."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"Settings file {path} is not TOML: {error}.", fix="Mend that line.") from error
+    return parse(raw, source=str(path))
+
+
+def parse(raw: dict[str, object], *, source: str) -> Settings:
+    """As `load`, from parsed TOML."""
+    try:
+        return TypeAdapter(Settings).validate_python(raw)
+    except ValidationError as error:
+        raise BadSetting(f"Settings in {source}: {_faults(error)}.", fix="Mend the file and start again.") from error
+
+
+def _faults(error: ValidationError) -> str:
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in fault["loc"]) or "file"
+        text = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+        lines.append(f"{where}: {text}")
+    return "; ".join(lines)
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

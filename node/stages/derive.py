@@ -1,0 +1,84 @@
+"""Derive: a checked result becomes DICOM objects on disk, valid, with stable UIDs, made in the child process."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from engines.engine import EngineSpec
+from node.child import Child
+from node.stages.prepare import Prepared
+from pipelines.pipeline import Pipeline
+
+_LARGEST_SERIES_NUMBER = 2**31 - 1  # PS3.5 6.2, VR IS
+
+
+def series_number(source: int | None, code: int, taken: set[int]) -> int:
+    """1000·source + code, capped to VR IS and moved on where the study has that number already (DICOM_SPEC §1.5)."""
+    wanted = 1000 * (source or 0) + code
+    if not 0 < wanted <= _LARGEST_SERIES_NUMBER:
+        wanted = code
+    while wanted in taken:
+        wanted += 100  # keeps the last two digits, which say what the series is
+    return wanted
+
+
+def parameters(pipeline: Pipeline, spec: EngineSpec) -> dict[str, Any]:
+    """What shaped the result besides weights and input; part of the derived UIDs."""
+    return {"pipeline": pipeline.name, "version": pipeline.version, "strength": 1.0, "engine": spec.name}
+
+
+def derive(
+    child: Child,
+    prepared: Prepared,
+    *,
+    result: Path,
+    out: Path,
+    pipeline: Pipeline,
+    spec: EngineSpec,
+    job: Mapping[str, Any],
+    report: Mapping[str, Any],
+    node: Mapping[str, str],
+) -> dict[str, Any]:
+    """Write the derived series into `out`.
+
+    job:     input_digest, generation, started_at (seconds since the epoch), series_number
+    node:    node_version, station_name, device_serial
+    returns: series_instance_uid, series_description, instances (DICOM objects written, in order)
+    raises:  Refuse if an object would not be valid
+    """
+    gives, chosen = pipeline.gives, parameters(pipeline, spec)
+    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    request = {
+        "sources": list(prepared.sources),
+        "result": str(result),
+        "out": str(out),
+        "job": {
+            "kind": gives.kind,
+            "image_type": list(gives.image_type),
+            "marker": gives.marker,
+            "synthetic": gives.synthetic,
+            "derivation": {
+                "value": gives.derivation.value,
+                "scheme": gives.derivation.scheme,
+                "meaning": gives.derivation.meaning,
+            },
+            "purpose": {"value": gives.purpose.value, "scheme": gives.purpose.scheme, "meaning": gives.purpose.meaning},
+            "operation": gives.operation,
+            "z_support": spec.z_support,
+            "model": spec.name,
+            "model_version": spec.version,
+            "weights_sha256": spec.sha256,
+            "parameters": chosen,
+            "parameters_sha256": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest(),
+            "input_digest": job["input_digest"],
+            "generation": job["generation"],
+            "started": datetime.fromtimestamp(job["started_at"], UTC).isoformat(),
+            "series_number": job["series_number"],
+            "report": dict(report),
+            **node,
+        },
+    }
+    return child.call("node.dicom.derive:write_series", request)

@@ -1,0 +1,52 @@
+"""Infer: a `Volume` through the pipeline's engine; the result is on disk, synced, before anything is derived from it."""
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.engine import Engine, EngineError, ShapeOutsideProfile
+from node.errors import Refuse, Retry
+from node.spool import sync_folder
+from pipelines.pipeline import Pipeline
+from pipelines.run import infer as run_pipeline
+from pipelines.volume import Volume
+
+
+class Inference:
+    """The loaded engines of a worker. One set at a time: two would share the same cores and both be late."""
+
+    def __init__(self, engines: Mapping[str, Engine]) -> None:
+        self._engines = engines
+        self._turn = threading.Lock()
+
+    def infer(self, pipeline: Pipeline, volume: Volume, *, progress: Callable[[int, int], None]) -> Volume:
+        """Run the pipeline. Raises Refuse for a volume outside the engine's profile, Retry if the engine failed."""
+        with self._turn:
+            try:
+                return run_pipeline(pipeline, self._engines[pipeline.engine], volume, progress=progress)
+            except ShapeOutsideProfile as error:
+                raise Refuse(error.message, fix=error.fix) from error
+            except EngineError as error:
+                raise Retry(error.message, fix=error.fix) from error
+
+
+def save(voxels: NDArray[np.float32], path: Path) -> None:
+    """Write a result, synced. (z, y, x)."""
+    aside = path.with_name(f".{uuid.uuid4().hex}.part")
+    with aside.open("xb") as file:
+        np.save(file, voxels, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def load(path: Path) -> NDArray[np.float32]:
+    """A saved result, mapped from disk. (z, y, x)."""
+    voxels: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return voxels

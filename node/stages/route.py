@@ -1,0 +1,95 @@
+"""Route: which pipelines a set goes to, and for every rule that did not match, why. A function of its arguments."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from node.dicom.gate import ineligible
+from node.dicom.geometry import Stack, stack
+from node.dicom.scan import Header
+from node.settings import Rule
+from pipelines.match import misfits, number
+from pipelines.pipeline import Pipeline, Requires
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """One job to be made. `rule`: the first rule that asked for the pipeline; destinations of all that did."""
+
+    rule: str
+    pipeline: str
+    destinations: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routing:
+    """`reasons`: rule by rule, why it did not match; no lines for one that did."""
+
+    matches: tuple[Match, ...]
+    reasons: dict[str, list[str]]
+
+
+def route(
+    headers: Sequence[Header],
+    rules: Sequence[Rule],
+    pipelines: Mapping[str, Pipeline],
+    *,
+    patients: int,
+    today: datetime.date,
+) -> Routing:
+    """Match a complete set against every rule; every slice of the set is asked.
+
+    patients: how many different patients the slices name
+    today:    dates beyond it are a reason to look, not to process
+    """
+    unfit = ineligible(headers, today=today)
+    if patients != 1:
+        unfit.insert(0, f"the slices name {patients} different patients")
+    found = stack(headers)
+    matches: dict[str, Match] = {}
+    reasons: dict[str, list[str]] = {}
+    for rule in rules:
+        pipeline = pipelines[rule.pipeline]
+        lines = [*misfits(rule.where, headers), *unfit, *outside(pipeline.takes, headers, found)]
+        reasons[rule.name] = list(dict.fromkeys(lines))
+        if lines:
+            continue
+        before = matches.get(pipeline.name)
+        destinations = (*before.destinations, *rule.destinations) if before else rule.destinations
+        matches[pipeline.name] = Match(
+            rule=before.rule if before else rule.name,
+            pipeline=pipeline.name,
+            destinations=tuple(dict.fromkeys(destinations)),
+        )
+    return Routing(matches=tuple(matches.values()), reasons=reasons)
+
+
+def outside(takes: Requires, headers: Sequence[Header], found: Stack) -> list[str]:
+    """Where a set leaves what the network was made for."""
+    lines = []
+    modalities = sorted({"\\".join(header.get("Modality", ("absent",))) for header in headers})
+    if modalities != [takes.modality]:
+        lines.append(
+            f"the network takes Modality {takes.modality}, not {', '.join(ascii(m)[1:-1] for m in modalities)}"
+        )
+    if len(headers) < takes.minimum_slices:
+        lines.append(f"{len(headers)} slice(s); the network takes {takes.minimum_slices} or more")
+    if abs(found.tilt_deg) > takes.tilt_deg_max:
+        lines.append(f"gantry tilt of {found.tilt_deg:.1f} degrees; the network takes at most {takes.tilt_deg_max:g}")
+    for keyword, (low, high), unit in (
+        ("PixelSpacing", takes.pixel_spacing_mm, " mm"),
+        ("SliceThickness", takes.slice_thickness_mm, " mm"),
+        ("KVP", takes.kvp, " kV"),
+        ("Rows", takes.rows, ""),
+        ("Columns", takes.columns, ""),
+    ):
+        values = [number(text) for header in headers for text in header.get(keyword, ("",)) or ("",)]
+        if any(value is None for value in values):
+            lines.append(f"{keyword} is missing or no number in some slices; the network needs it")
+            continue
+        given = [value for value in values if value is not None]
+        if min(given) < low or max(given) > high:
+            lines.append(
+                f"{keyword} {min(given):g} to {max(given):g}{unit}; the network takes {low:g} to {high:g}{unit}"
+            )
+    return lines
