@@ -30,32 +30,33 @@ done
 
 as_root=()
 [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-why=""
+declare -A why
 if ! command -v apt-get >/dev/null; then
-  why="this system has no apt-get"
+  default="this system has no apt-get"
 elif [ ${#as_root[@]} -gt 0 ] && ! sudo -n true 2>/dev/null; then
-  why="installing packages needs root here (sudo apt-get install ${packages[*]})"
+  default="installing it needs root (sudo apt-get install ${packages[*]})"
 else
+  default="its package did not bring it"
   echo "Installing ${packages[*]} ..."
   log=$(mktemp)
   "${as_root[@]}" apt-get update -qq >"$log" 2>&1
   # One by one: a package that this release lacks must not keep the others away.
   for package in "${packages[@]}"; do
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$package" \
-      >>"$log" 2>&1 || why="apt-get could not install $package: $(grep -m1 '^E:' "$log")"
+      >"$log" 2>&1 || why[$package]="apt-get could not install $package: $(grep -m1 '^E:' "$log")"
   done
   rm -f "$log"
-  case " ${packages[*]} " in
-    *" orthanc "* | *" prometheus "*)
-      echo "Debian may have started the services orthanc and prometheus. The tests run their own on other ports;"
-      echo "to stop Debian's: sudo systemctl disable --now orthanc prometheus"
-      ;;
-  esac
+  # Those two are services. What Debian starts is not ours to stop.
+  for package in orthanc prometheus; do
+    [[ " ${packages[*]} " == *" $package "* && -z ${why[$package]:-} ]] || continue
+    echo "Debian may have started the service $package; the tests run their own on other ports." \
+      "To end it: sudo systemctl disable --now $package"
+  done
 fi
 
 mapfile -t absent < <(missing)
 for peer in "${absent[@]}"; do
   rest=${peer#*:}
-  echo "Skipped: tests of ${rest#*:}, because ${peer%%:*} is missing: $why."
+  echo "Will be skipped: tests of ${rest#*:}. No ${peer%%:*}: ${why[${rest%%:*}]:-$default}."
 done
 exit 0
