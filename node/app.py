@@ -1,4 +1,4 @@
-"""Builds every object from the settings; the only file that knows them all, and the only one that reads the environment."""
+"""Builds every object from the settings: the only file that knows them all, or reads the environment."""
 
 import contextlib
 import os

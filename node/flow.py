@@ -2,8 +2,8 @@
 
     receive → assemble → route → prepare → infer → check → derive → deliver
 
-Receiving ends with bytes and a record on disk (`stages/receive.py`), assembling with a frozen set (`stages/assemble.py`).
-From there on `process` below is what happens. DBOS keeps what each step returned, so a process that is killed goes on
+Receiving (`stages/receive.py`) ends with bytes and a record on disk, assembling (`stages/assemble.py`) with a frozen
+set. From there on `process` below is what happens. DBOS keeps what each step returned, so a process that is killed goes on
 at the step it was in; a step may therefore run twice and must come to the same end. Workflow IDs are computed from what
 the work is, so that nothing is queued twice.
 """
@@ -15,9 +15,9 @@ from dbos import error as dbos_error
 
 from node.errors import Hold, NodeError, Refuse, Retry
 from node.log import log
+from node.prepared import Prepared
 from node.records.states import JobState
 from node.stages.check import why_held
-from node.stages.prepare import Prepared
 from node.work import Work
 from pipelines.pipeline import Report
 

@@ -1,4 +1,4 @@
-"""`imaging-node run`: starts the node's processes and starts again what ends. Any of them may be killed at any moment."""
+"""`imaging-node run`: starts the node's processes, and again what ends. Any may be killed at any moment."""
 
 import os
 import signal
@@ -82,7 +82,7 @@ class Supervisor:
                 "--parent",
                 str(os.getpid()),
             ]
-            self._processes[part] = subprocess.Popen(command, env=self._environment)
+            self._processes[part] = subprocess.Popen(command, env=self._environment)  # noqa: S603  our own interpreter
             self._started[part] = now
         return 0
 

@@ -15,6 +15,7 @@ from node.dicom.uids import input_digest
 from node.errors import Hold, Refuse
 from node.log import log
 from node.metrics import METRICS
+from node.prepared import Prepared
 from node.records import deliveries, jobs, sets
 from node.records.database import Records
 from node.records.states import DispatchState, JobState, SetState
@@ -26,7 +27,6 @@ from node.stages import infer as inferring
 from node.stages import prepare as preparing
 from node.stages.deliver import Attempt, Deliverer
 from node.stages.infer import Inference
-from node.stages.prepare import Prepared
 from node.stages.route import route as find_matches
 from pipelines.pipeline import Pipeline, Report
 from pipelines.volume import Volume

@@ -104,9 +104,8 @@ def misfits(where: Mapping[str, Condition], headers: Sequence[Header]) -> list[s
         if broken:
             shown = sorted({_shown(values) for values in broken})
             more = f" and {len(shown) - 3} more values" if len(shown) > 3 else ""
-            lines.append(
-                f"{keyword} is {', '.join(shown[:3])}{more} in {len(broken)} of {len(headers)} slices; wanted {condition}"
-            )
+            where_broken = f"in {len(broken)} of {len(headers)} slices"
+            lines.append(f"{keyword} is {', '.join(shown[:3])}{more} {where_broken}; wanted {condition}")
     return lines
 
 

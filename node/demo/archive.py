@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pynetdicom import AE, evt
 from pynetdicom.transport import ThreadedAssociationServer
@@ -43,7 +43,7 @@ class Archive:
     def files(self) -> list[Path]:
         return sorted(self._folder.glob("*.dcm"))
 
-    def _on_store(self, event: evt.Event) -> int:
+    def _on_store(self, event: Any) -> int:
         # The node's UIDs are digits and dots; they may name a file here.
         uid = str(event.request.AffectedSOPInstanceUID)
         (self._folder / f"{uid}.dcm").write_bytes(event.encoded_dataset())

@@ -82,10 +82,14 @@ def to_stored(hu: NDArray[np.float32], source: Stored) -> NDArray[Any]:
              where it stood, and no other pixel takes a padding value
     raises:  Refuse if a voxel is not finite
     """
-    if not np.isfinite(hu).all():
-        raise Refuse(f"{int(np.count_nonzero(~np.isfinite(hu)))} voxels of a slice are not finite.")
-    scaled = (hu.astype(np.float64) - source.intercept) / source.slope
-    values = np.clip(np.rint(scaled), source.lowest, source.highest).astype(source.values.dtype)
+    if wild := int(np.count_nonzero(~np.isfinite(hu))):
+        raise Refuse(f"{wild} voxels of a slice are not finite.")
+    scaled = hu.astype(np.float64)
+    scaled -= source.intercept
+    scaled /= source.slope
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, source.lowest, source.highest, out=scaled)
+    values = scaled.astype(source.values.dtype)
     if source.padding is not None:
         _leave_padding(values, source)
         values[source.padding] = source.values[source.padding]

@@ -26,10 +26,11 @@ MAX_VALUE_BYTES: Final = 16_384  # of an attribute that is kept; longer ones are
 MAX_INFLATED_BYTES: Final = 1 << 30
 
 _TEXT: Final = (
-    "SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID StudyDate SeriesDate AcquisitionDate ContentDate StudyTime SeriesTime "
-    "AcquisitionTime ContentTime "
+    "SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID StudyDate SeriesDate AcquisitionDate ContentDate "
+    "StudyTime SeriesTime AcquisitionTime ContentTime "
     "AcquisitionDateTime Modality Manufacturer StationName StudyDescription SeriesDescription ManufacturerModelName "
-    "PatientID IssuerOfPatientID PatientName PatientBirthDate PatientSpeciesDescription ContrastBolusAgent BodyPartExamined SliceThickness KVP "
+    "PatientID IssuerOfPatientID PatientName PatientBirthDate PatientSpeciesDescription ContrastBolusAgent "
+    "BodyPartExamined SliceThickness KVP "
     "SpacingBetweenSlices ProtocolName DeviceUID GantryDetectorTilt XRayTubeCurrent Exposure ConvolutionKernel "
     "PatientPosition MultienergyCTAcquisition StudyInstanceUID SeriesInstanceUID SeriesNumber AcquisitionNumber "
     "InstanceNumber ImagePositionPatient ImageOrientationPatient FrameOfReferenceUID Laterality "
@@ -74,6 +75,7 @@ _PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _CONTRIBUTING_EQUIPMENT: Final = 0x0018A001
 _DEVICE_UID: Final = 0x00181002
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_BACKSLASH: Final = set(b"\\")
 _UNDEFINED: Final = 0xFFFFFFFF
 _LONG_VRS: Final = frozenset(
     (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
@@ -259,7 +261,7 @@ def _texts(kept: dict[str, tuple[int, bytes]]) -> Iterator[tuple[str, tuple[str,
             yield keyword, tuple(repr(v[0]) for v in struct.iter_unpack("<d", raw[: len(raw) // 8 * 8]))
         else:
             dependent = keyword in _CHARSET_DEPENDENT
-            text = decode_bytes(raw, encodings, set("\\")) if dependent else raw.decode("ascii", "replace")
+            text = decode_bytes(raw, encodings, _BACKSLASH) if dependent else raw.decode("ascii", "replace")
             # A UID is padded with one NUL, nothing else (PS3.5 9.1): a blank inside is a fault to be seen, not mended.
             values = (text.removesuffix("\0"),) if keyword.endswith("UID") else tuple(map(_strip, text.split("\\")))
             yield keyword, () if values == ("",) else values

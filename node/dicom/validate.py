@@ -163,9 +163,10 @@ class Series:
 
 def _leftovers(derived: Dataset) -> Iterator[str]:
     for tag in part10.elements(derived):
-        if tag in keep.MUST_BE_GONE or (tag in keep.PERFORMED_STEP and tag != keep.REQUEST_ATTRIBUTES):
+        number = int(tag)  # a range finds a plain int at once, and searches for anything else
+        if number in keep.MUST_BE_GONE or (number in keep.PERFORMED_STEP and number != keep.REQUEST_ATTRIBUTES):
             yield f"{tag} is left over from the source"
-        if tag.group % 2 and not keep.is_ours(int(tag)):
+        if tag.group % 2 and not keep.is_ours(number):
             yield f"the private element {tag} is not ours"
     creator = part10.raw(derived, codes.PRIVATE_GROUP << 16 | 0x0010) or b""
     if creator.strip() != codes.PRIVATE_CREATOR.encode("ascii"):

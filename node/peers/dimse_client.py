@@ -70,14 +70,14 @@ def association(
             opened.release()
 
 
-def _no_delay(event: evt.Event) -> None:
+def _no_delay(event: Any) -> None:  # pynetdicom types its events too loosely to follow
     # Nagle's algorithm and delayed acknowledgements would cost 40 ms an instance (THROUGHPUT).
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _why_not(failed: Association) -> str:
     if failed.is_rejected:
-        answer = failed.acceptor.primitive
+        answer: Any = failed.acceptor.primitive
         return f"the peer rejected the association ({answer.result_str}: {answer.reason_str})"
     if failed.is_aborted:
         return "the peer aborted the association or took none of the presentation contexts"
@@ -109,7 +109,7 @@ def send(
     classes = sorted({sop_class for sop_class, _ in files})
     contexts = [(sop_class, [EXPLICIT_LE, IMPLICIT_LE]) for sop_class in classes]
     with association(address, contexts, purpose="C-STORE") as opened:
-        accepted = {c.abstract_syntax: str(c.transfer_syntax[0]) for c in opened.accepted_contexts}
+        accepted = {str(c.abstract_syntax): str(c.transfer_syntax[0]) for c in opened.accepted_contexts}
         for index, (sop_class, path) in enumerate(files):
             if sop_class not in accepted:
                 if not answered(index, 0x0122):  # SOP class not supported: the peer said so in the negotiation

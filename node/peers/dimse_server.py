@@ -41,7 +41,10 @@ class Listening:
 
 
 class Listener:
-    """A running SCP. `port` is the one it listens on, also when the settings said 0."""
+    """A running SCP. Its handlers take pynetdicom's events, whose types are too loose to follow.
+
+    `port`: the one it listens on, also when the settings said 0.
+    """
 
     def __init__(self, settings: Receiver, peers: Sequence[Peer], node: Listening, *, implementation_uid: str) -> None:
         self._peers, self._node = peers, node
@@ -82,7 +85,7 @@ class Listener:
         self._server.shutdown()
         self._ae.shutdown()
 
-    def _on_requested(self, event: evt.Event) -> None:
+    def _on_requested(self, event: Any) -> None:
         title = event.assoc.requestor.primitive.calling_ae_title
         address = ipaddress.ip_address(event.assoc.requestor.address)
         known = any(
@@ -96,27 +99,27 @@ class Listener:
             event.assoc.is_rejected = True
             event.assoc.kill()
 
-    def _on_rejected(self, event: evt.Event) -> None:
+    def _on_rejected(self, event: Any) -> None:
         called = event.assoc.requestor.primitive.called_ae_title
         self._node.refused("limit" if called == event.assoc.acceptor.ae_title.strip() else "called_ae_title")
 
-    def _on_accepted(self, event: evt.Event) -> None:
+    def _on_accepted(self, event: Any) -> None:
         key = uuid.uuid4().hex
         self._keys[id(event.assoc)] = key
         self._node.opened(key, event.assoc.requestor.ae_title)
 
-    def _on_released(self, event: evt.Event) -> None:
+    def _on_released(self, event: Any) -> None:
         self._ended(event, released=True)
 
-    def _on_broken(self, event: evt.Event) -> None:
+    def _on_broken(self, event: Any) -> None:
         self._ended(event, released=False)
 
-    def _ended(self, event: evt.Event, *, released: bool) -> None:
+    def _ended(self, event: Any, *, released: bool) -> None:
         key = self._keys.pop(id(event.assoc), None)
         if key is not None:
             self._node.closed(key, released)
 
-    def _on_store(self, event: evt.Event) -> Dataset | int:
+    def _on_store(self, event: Any) -> Dataset | int:
         request = event.request
         data_set = request.DataSet.getbuffer() if request.DataSet is not None else b""
         arrival = Arrival(

@@ -1,4 +1,4 @@
-"""Opens the records: SQLite in WAL mode with synchronous FULL, so that a commit survives a power cut (RELIABILITY §0.3)."""
+"""Opens the records: SQLite in WAL mode with synchronous FULL, so that a commit survives a power cut."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path

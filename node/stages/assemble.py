@@ -100,7 +100,10 @@ class Assembler:
         return {uid: waiting.reason for uid, (_, waiting) in self._waiting.items()}
 
     def freeze_complete(self, *, everything_is_here: bool = False) -> list[str]:
-        """Freeze what is complete; returns the new sets. `everything_is_here`: the caller knows that no more will come."""
+        """Freeze what is complete; returns the new sets.
+
+        everything_is_here: the caller knows that no more will come
+        """
         with self._records.read() as connection:
             series_list = sets.open_series(connection)
         frozen = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from engines.engine import EngineSpec
 from node.child import Child
-from node.stages.prepare import Prepared
+from node.prepared import Prepared
 from pipelines.pipeline import Pipeline
 
 _LARGEST_SERIES_NUMBER = 2**31 - 1  # PS3.5 6.2, VR IS

@@ -1,4 +1,4 @@
-"""Infer: a `Volume` through the pipeline's engine; the result is on disk, synced, before anything is derived from it."""
+"""Infer: a `Volume` through the pipeline's engine; the result is synced before anything is derived from it."""
 
 import os
 import threading

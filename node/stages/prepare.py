@@ -1,46 +1,13 @@
 """Prepare: a set of received files becomes a `Volume` on disk, decoded in the child process."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 
 from node.child import Child
+from node.prepared import Prepared
 from pipelines.volume import Volume
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A volume on disk and what the decoder found.
-
-    voxels, padding: .npy files, (z, y, x): float32 in `unit`, and bool
-    sources:         the received files in slice order
-    affine:          4 by 4, (z, y, x, 1) to LPS millimetres
-    pixel_sha256:    of each slice's decoded stored values, little endian, in slice order
-    """
-
-    voxels: str
-    padding: str
-    sources: tuple[str, ...]
-    affine: tuple[tuple[float, ...], ...]
-    pixel_sha256: tuple[str, ...]
-    unit: str
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(
-            **{
-                **data,
-                "sources": tuple(data["sources"]),
-                "affine": tuple(tuple(row) for row in data["affine"]),
-                "pixel_sha256": tuple(data["pixel_sha256"]),
-            }
-        )
 
 
 def prepare(child: Child, files: Sequence[Path], folder: Path) -> Prepared:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from sqlalchemy import Connection
+
 from node.dicom.classes import STORAGE_CLASSES
 from node.dicom.scan import Scan, Unreadable, scan
 from node.dicom.uids import is_well_formed
@@ -200,7 +202,7 @@ def examine(arrival: Arrival, *, maximum_bytes: int) -> Scan:
     return found
 
 
-def _record(connection: instances.Connection, new: Instance, *, same_pixels: bool) -> bool | Rejected:
+def _record(connection: Connection, new: Instance, *, same_pixels: bool) -> bool | Rejected:
     known = instances.by_uid(connection, new.sop_instance_uid)
     if known is None:
         instances.add(connection, new)
