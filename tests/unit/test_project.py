@@ -83,7 +83,9 @@ def test_every_package_is_packed() -> None:
     """A folder of Python files without `__init__.py` would be missing from the wheel."""
     folders = {path.parent for path in tracked("node/*.py", "pipelines/*.py", "engines/*.py")}
 
-    assert sorted(folder for folder in folders if not (folder / "__init__.py").is_file()) == []
+    bare = [folder for folder in folders if not (folder / "__init__.py").is_file()]
+    # Alembic runs its scripts from files; they are packed as data.
+    assert [folder for folder in bare if "migrations" not in folder.parts] == []
 
 
 def test_no_file_names_a_machine_or_a_package_index() -> None:
