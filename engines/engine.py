@@ -1,11 +1,11 @@
 """What every engine promises, whichever library runs it.
 
-    EngineError
-    ├── EngineMissing         specification or weights are not where they belong
-    ├── BadSpec               the specification cannot be read or contradicts the weights
-    ├── DigestMismatch        the weights are not the bytes that were validated
-    ├── ShapeOutsideProfile   the feed does not fit; nothing was run
-    └── EngineFailed          the library gave up while running
+EngineError
+├── EngineMissing         specification or weights are not where they belong
+├── BadSpec               the specification cannot be read or contradicts the weights
+├── DigestMismatch        the weights are not the bytes that were validated
+├── ShapeOutsideProfile   the feed does not fit; nothing was run
+└── EngineFailed          the library gave up while running
 """
 
 from collections.abc import Mapping

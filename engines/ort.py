@@ -38,7 +38,7 @@ class OrtEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(data, sess_options=options, providers=[PROVIDER])
-        except Exception as error:  # noqa: BLE001 - the library's errors share no base class
+        except Exception as error:
             raise EngineFailed(
                 f"ONNX Runtime cannot load engine {self.spec.name} {self.spec.version}: {type(error).__name__}.",
                 fix="The file is not a network this version of ONNX Runtime can read; install the engine again.",
@@ -64,7 +64,7 @@ class OrtEngine:
         ready = {name: np.ascontiguousarray(feed) for name, feed in feeds.items()}
         try:
             results = self._session.run(names, ready)
-        except Exception as error:  # noqa: BLE001 - the library's errors share no base class
+        except Exception as error:
             shapes = {name: list(feed.shape) for name, feed in ready.items()}
             raise EngineFailed(
                 f"Engine {self.spec.name} failed on {shapes}: {type(error).__name__}.",

@@ -11,9 +11,7 @@ from pipelines.steps.tiles import pad_to_multiple
 from pipelines.volume import Volume
 
 
-def infer(
-    pipeline: Pipeline, engine: Engine, volume: Volume, *, progress: Callable[[int, int], None]
-) -> Volume:
+def infer(pipeline: Pipeline, engine: Engine, volume: Volume, *, progress: Callable[[int, int], None]) -> Volume:
     """Slice by slice through the engine.
 
     volume:   (z, y, x) in HU; left as it is

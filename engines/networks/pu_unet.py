@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name the torch world reads
+from torch.nn import functional as F
 
 AIR_HU = 1024.0  # added before scaling, so that the zeros of a convolution's padding mean air, not water
 HU_PER_UNIT = 500.0

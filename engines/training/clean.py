@@ -102,8 +102,7 @@ def _enlarge_rows(image: NDArray[np.float32], factor: int) -> NDArray[np.float32
     )
     last = image.shape[0] - 1
     parts = [tap * image[np.clip(low + step, 0, last)] for step, tap in zip((-1, 0, 1, 2), taps, strict=True)]
-    total: NDArray[np.float32] = parts[0] + parts[1] + parts[2] + parts[3]
-    return total
+    return (parts[0] + parts[1] + parts[2] + parts[3]).astype(np.float32)
 
 
 def square(image: NDArray[np.float32], *, multiple: int = 8) -> NDArray[np.float32]:

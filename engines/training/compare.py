@@ -107,7 +107,9 @@ def figures(method: Method, item: Slice, condition: int) -> dict[str, float]:
     made = method(noisy)
     found = {"rmse": rmse(made, item)}
     soft = (item.clean > -20.0) & (item.clean < 120.0)
-    found["noise_left"] = float(np.std((made - item.clean)[soft]) / max(float(np.std((noisy - item.clean)[soft])), 1e-6))
+    found["noise_left"] = float(
+        np.std((made - item.clean)[soft]) / max(float(np.std((noisy - item.clean)[soft])), 1e-6)
+    )
     for name, lowest, highest in TISSUES:
         inside = (item.clean >= lowest) & (item.clean < highest)
         if np.count_nonzero(inside) >= 500:

@@ -1,7 +1,7 @@
 """Turn a checkpoint into the ONNX file and the specification that the node runs.
 
-    python -m engines.training.export CHECKPOINT --version 1.0.0
-    python -m engines.training.export --untrained --version 0.0.1
+python -m engines.training.export CHECKPOINT --version 1.0.0
+python -m engines.training.export --untrained --version 0.0.1
 """
 
 import argparse
@@ -90,7 +90,7 @@ def main() -> None:
     sha256 = to_onnx(network, weights)
     spec = arguments.to / "specs" / "ct_denoise.toml"
     spec.write_text(SPEC.format(version=arguments.version, sha256=sha256), encoding="utf-8")
-    print(f"{weights.stat().st_size} bytes, sha256 {sha256}")  # noqa: T201 - a command's answer
+    print(f"{weights.stat().st_size} bytes, sha256 {sha256}")
 
 
 if __name__ == "__main__":

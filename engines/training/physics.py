@@ -44,13 +44,13 @@ class Scanner:
     size:      pixels along one side of the image
     pixel_mm:  side of a pixel
     views:     angles over 180 degrees
-    bin_px:    width of a detector bin, pixels
+    bin_px:    width of a detector bin, pixels; a half keeps the mean of water within 0.3 HU, 0.625 does not
     """
 
     size: int
     pixel_mm: float
     views: int = 300
-    bin_px: float = 0.625
+    bin_px: float = 0.5
 
     @property
     def bins(self) -> int:
@@ -119,7 +119,7 @@ def filtered(scanner: Scanner, sinogram: NDArray[np.float32], kernel: Kernel) ->
     odd = np.abs(index) % 2 == 1
     space[odd] = -1.0 / (np.pi * index[odd]) ** 2
     ramp = np.real(np.fft.rfft(space)) / step_mm
-    window = kernel(np.fft.rfftfreq(length, step_mm))
+    window = kernel(np.asarray(np.fft.rfftfreq(length, step_mm), dtype=np.float64))
     spectrum = np.fft.rfft(sinogram, length, axis=1) * (ramp * window)
     return np.fft.irfft(spectrum, length, axis=1)[:, : scanner.bins].astype(np.float32)
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name the torch world reads
+from torch.nn import functional as F
 
 from engines.networks.pu_unet import PuUnet
 from engines.training.cache import Item, load
@@ -117,7 +117,9 @@ def score(network: PuUnet, items: list[Item]) -> dict[str, float]:
     """RMSE over input RMSE, and probe recovery, on the slices kept for choosing."""
     network.eval()
     rng = np.random.default_rng(1)
-    ratios, kept3, kept6 = [], [], []
+    ratios: list[float] = []
+    kept3: list[float] = []
+    kept6: list[float] = []
     for item in items:
         clean = torch.from_numpy(item.clean.astype(np.float32))[None, None]
         side = clean.shape[-1]
@@ -180,7 +182,13 @@ def train(cache: Path, run: Path, minutes: float, seed: int) -> None:
         spent = time.monotonic() - started
         if time.monotonic() - saved > 60 or spent >= minutes * 60:
             found = score(average, load(cache, Role.CHOOSE))
-            line = {"step": step, "minutes": round(spent / 60, 1), "rate": rate, "loss": float(np.mean(losses)), **found}
+            line = {
+                "step": step,
+                "minutes": round(spent / 60, 1),
+                "rate": rate,
+                "loss": float(np.mean(losses)),
+                **found,
+            }
             with (run / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
             state = {"raw": network.state_dict(), "ema": average.state_dict(), "optimiser": optimiser.state_dict()}

@@ -27,7 +27,7 @@ FEWEST_VOXELS = 2000  # of a tissue, in 2x2 blocks: at a noise of 100 HU their m
 
 
 @dataclass(frozen=True)
-class finite:  # noqa: N801 - reads as a word where pipelines are written
+class finite:
     """No NaN and no infinity."""
 
     def __call__(self, source: Volume, result: Volume) -> tuple[Finding, ...]:
@@ -38,7 +38,7 @@ class finite:  # noqa: N801 - reads as a word where pipelines are written
 
 
 @dataclass(frozen=True)
-class geometry_equal:  # noqa: N801
+class geometry_equal:
     """Shape, affine, unit and padding are those of the source."""
 
     tolerance_mm: float = 1e-3
@@ -55,14 +55,14 @@ class geometry_equal:  # noqa: N801
             problems.append(f"unit {result.unit}, not {source.unit}")
         if not _same_padding(source, result):
             problems.append("other padding")
-        text = "; ".join(problems).capitalize() + "." if problems else "Shape, affine, unit and padding are the source's."
+        text = f"Not the source's: {'; '.join(problems)}." if problems else "Shape, affine, unit and padding are kept."
         value = off if np.isfinite(off) else None
         passed = not problems
         return (Finding(name="geometry_equal", value=value, limit=self.tolerance_mm, passed=passed, text=text),)
 
 
 @dataclass(frozen=True)
-class within_range:  # noqa: N801
+class within_range:
     """No voxel outside of what the format holds, except where the source was outside too."""
 
     lowest_hu: float
@@ -83,7 +83,7 @@ class within_range:  # noqa: N801
 
 
 @dataclass(frozen=True)
-class mean_shift_below:  # noqa: N801
+class mean_shift_below:
     """The mean HU of every tissue stays where it was.
 
     A tissue is where the source, averaged over 2x2 and then 3x3 blocks, lies in its band of `TISSUES`. Tissues with
@@ -107,7 +107,10 @@ class mean_shift_below:  # noqa: N801
                 inside = (smoothed >= lowest) & (smoothed < highest)
                 counts[index] += np.count_nonzero(inside)
                 sums[index] += np.sum(shift, where=inside, dtype=np.float64)
-        found = [self._judge(name, total, count) for (name, *_), total, count in zip(TISSUES, sums, counts, strict=True)]
+        found = [
+            self._judge(name, float(total), int(count))
+            for (name, *_), total, count in zip(TISSUES, sums, counts, strict=True)
+        ]
         findings = tuple(finding for finding in found if finding is not None)
         if findings:
             return findings
@@ -126,7 +129,7 @@ class mean_shift_below:  # noqa: N801
 
 
 @dataclass(frozen=True)
-class residual_is_noise:  # noqa: N801
+class residual_is_noise:
     """What was taken away looks like noise, not like anatomy.
 
     q = SD of (source - result) on the steepest 15 % of the result's gradients over its SD on the flattest half, inside

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class clip:  # noqa: N801 - reads as a verb where pipelines are written
+class clip:
     """Limit values to [lowest, highest]."""
 
     lowest: float
@@ -19,7 +19,7 @@ class clip:  # noqa: N801 - reads as a verb where pipelines are written
 
 
 @dataclass(frozen=True)
-class scale:  # noqa: N801 - reads as a verb where pipelines are written
+class scale:
     """Multiply by a constant."""
 
     factor: float

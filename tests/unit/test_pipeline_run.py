@@ -1,0 +1,176 @@
+"""Running a pipeline: every voxel in its place, the source untouched, what lies outside left alone."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engines.engine import EngineFailed, EngineSpec
+from engines.ort import OrtEngine
+from engines.store import load_spec
+from pipelines import SHIPPED
+from pipelines.ct_denoise import CT_DENOISE
+from pipelines.pipeline import Finding, Report
+from pipelines.run import check, infer
+from pipelines.steps.tiles import pad_to_multiple
+from pipelines.volume import Volume
+
+AFFINE = np.diag([2.0, 0.7, 0.7, 1.0])
+
+
+class Arithmetic:
+    """An engine whose answer is known: the place of a voxel cannot be hidden behind weights."""
+
+    def __init__(self, answer: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+        self.spec: EngineSpec = load_spec("ct_denoise")
+        self.answer = answer
+        self.seen: list[NDArray[Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def infer(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        self.seen.append(feeds["hu"])
+        return {"denoised": self.answer(feeds["hu"])}
+
+
+def volume(*shape: int, padding: NDArray[np.bool_] | None = None) -> Volume:
+    voxels = np.random.default_rng(1).normal(30.0, 20.0, shape).astype(np.float32)
+    return Volume(voxels=voxels, affine=AFFINE, unit="HU", padding=padding)
+
+
+def nothing(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def test_padding_and_cropping_give_every_voxel_back_in_its_place() -> None:
+    source = volume(3, 71, 90)
+    engine = Arithmetic(lambda image: image + np.float32(1.0))
+
+    result = infer(CT_DENOISE, engine, source, progress=nothing)
+
+    assert np.array_equal(result.voxels, source.voxels + np.float32(1.0))
+    assert [feed.shape for feed in engine.seen] == [(1, 1, 72, 96)] * 3
+
+
+def test_the_border_is_a_mirror_not_an_edge() -> None:
+    image = volume(1, 70, 90).voxels[0]
+
+    padded, crop = pad_to_multiple(image, 8)
+
+    assert padded.shape == (72, 96)
+    assert np.array_equal(padded[crop], image)
+    assert np.array_equal(padded[70], padded[68])
+    assert np.array_equal(padded[:70, 90:], image[:, 88:82:-1])
+
+
+def test_a_size_that_fits_is_not_copied() -> None:
+    image = volume(1, 64, 128).voxels[0]
+
+    assert pad_to_multiple(image, 8)[0] is image
+
+
+def test_the_real_engine_sees_the_mirror_and_the_result_is_its_crop() -> None:
+    source = volume(1, 67, 75)
+    with OrtEngine(load_spec("ct_denoise"), threads=1) as engine:
+        result = infer(CT_DENOISE, engine, source, progress=nothing)
+        wide = np.pad(source.voxels, ((0, 0), (0, 5), (0, 5)), mode="reflect")[:, None]
+        expected = engine.infer({"hu": wide})["denoised"][:, 0, :67, :75]
+
+    assert np.array_equal(result.voxels, expected)
+
+
+def test_padding_and_values_outside_the_range_come_back_as_they_were() -> None:
+    padding = np.zeros((1, 64, 64), dtype=np.bool_)
+    padding[0, :4] = True
+    source = volume(1, 64, 64, padding=padding)
+    source.voxels[0, :4] = -1024.0
+    source.voxels[0, 20, 20] = 8000.0  # metal in an extended HU series
+    source.voxels[0, 30, 30] = -2000.0
+    engine = Arithmetic(lambda image: np.full_like(image, 50.0))
+
+    result = infer(CT_DENOISE, engine, source, progress=nothing)
+
+    assert engine.seen[0].max() == 3071.0
+    assert engine.seen[0].min() == -1024.0
+    assert result.voxels[0, 20, 20] == 8000.0
+    assert result.voxels[0, 30, 30] == -2000.0
+    assert np.all(result.voxels[0, :4] == -1024.0)
+    assert result.voxels[0, 40, 40] == 50.0
+    assert result.padding is padding
+
+
+def test_the_source_is_left_alone_and_place_and_unit_are_kept() -> None:
+    source = volume(2, 64, 64)
+    before = source.voxels.copy()
+
+    result = infer(CT_DENOISE, Arithmetic(lambda image: image * 0), source, progress=nothing)
+
+    assert np.array_equal(source.voxels, before)
+    assert result.affine is source.affine
+    assert result.unit == "HU"
+
+
+def test_progress_counts_every_slice() -> None:
+    seen: list[tuple[int, int]] = []
+    infer(CT_DENOISE, Arithmetic(lambda image: image), volume(3, 64, 64), progress=lambda n, of: seen.append((n, of)))
+
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_answer_of_another_shape_is_an_engine_failure() -> None:
+    with pytest.raises(EngineFailed, match="gave float32"):
+        infer(CT_DENOISE, Arithmetic(lambda image: image[..., :-8]), volume(1, 64, 64), progress=nothing)
+
+
+def test_every_check_of_the_pipeline_reports_even_when_the_first_fails() -> None:
+    source = volume(2, 128, 128)
+    broken = Volume(voxels=np.full_like(source.voxels, np.nan), affine=AFFINE, unit="HU")
+
+    report = check(CT_DENOISE, source, broken)
+
+    names = {finding.name for finding in report.findings}
+    assert report.held
+    assert {"finite", "geometry_equal", "within_range", "mean_shift_soft", "residual_is_noise"} <= names
+
+
+def test_a_report_survives_json_and_held_is_computed_never_believed() -> None:
+    bad = Finding(name="finite", value=3.0, limit=0.0, passed=False, text="3 of 10 voxels are not finite.")
+    report = Report(pipeline="ct-denoise", version="1.0.0", findings=(bad,))
+
+    data = report.to_json() | {"held": False}
+
+    assert Report.from_json(data) == report
+    assert Report.from_json(data).held
+    assert report.failed == (bad,)
+
+
+def test_a_report_without_findings_is_held() -> None:
+    assert Report(pipeline="ct-denoise", version="1.0.0", findings=()).held
+
+
+def test_the_shipped_pipelines_go_by_their_own_names() -> None:
+    assert dict(SHIPPED) == {"ct-denoise": CT_DENOISE}
+    assert load_spec(CT_DENOISE.engine).inputs[0].name == CT_DENOISE.feed
+    assert load_spec(CT_DENOISE.engine).outputs[0].name == CT_DENOISE.output
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"voxels": np.zeros((4, 4), np.float32)},
+        {"voxels": np.zeros((1, 4, 4), np.float64)},
+        {"voxels": np.zeros((0, 4, 4), np.float32)},
+        {"affine": np.eye(3)},
+        {"padding": np.zeros((1, 4, 5), np.bool_)},
+        {"padding": np.zeros((1, 4, 4), np.uint8)},
+    ],
+)
+def test_a_volume_refuses_shapes_that_do_not_fit(wrong: dict[str, Any]) -> None:
+    fields: dict[str, Any] = {"voxels": np.zeros((1, 4, 4), np.float32), "affine": np.eye(4), "unit": "HU"}
+    with pytest.raises(ValueError, match="must be"):
+        Volume(**(fields | wrong))
