@@ -39,7 +39,7 @@ def test_the_low_pass_keeps_a_constant_and_has_the_width_it_says() -> None:
 
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning"
-)  # of torch itself: its TorchScript exporter is kept on purpose
+)  # torch: its TorchScript exporter is kept
 @pytest.mark.filterwarnings("ignore:Constant folding")
 def test_the_exported_file_computes_what_torch_computes(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -60,20 +60,18 @@ def test_the_exported_file_computes_what_torch_computes(tmp_path: Path) -> None:
     assert np.abs(made - expected).max() < 0.05
 
 
-def test_a_few_steps_of_training_lower_the_loss() -> None:
+def test_a_step_against_the_gradient_lowers_the_loss() -> None:
     torch.manual_seed(0)
     network = PuUnet()
-    optimiser = torch.optim.Adam(network.parameters(), 2e-3)
     clean = torch.zeros(BATCH, 1, SIDE, SIDE)
+    noisy = clean + torch.randn_like(clean) * 20
     level = torch.full((BATCH, 1, 1, 1), 20.0)
     probe = torch.zeros(2, 1, SIDE, SIDE)
     probe[:, :, 40:50, 40:50] = 30.0
-    losses = []
-    for _ in range(40):
-        loss = loss_of(network, clean + torch.randn_like(clean) * 20, clean, level, probe)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
+    optimiser = torch.optim.SGD(network.parameters(), 0.01)
 
-    assert losses[-1] < 0.9 * losses[0]
+    before = loss_of(network, noisy, clean, level, probe)
+    before.backward()
+    optimiser.step()
+
+    assert loss_of(network, noisy, clean, level, probe).item() < before.item()
