@@ -3,8 +3,8 @@
     receive → assemble → route → prepare → infer → check → derive → deliver
 
 Receiving (`stages/receive.py`) ends with bytes and a record on disk, assembling (`stages/assemble.py`) with a frozen
-set. From there on `process` below is what happens. DBOS keeps what each step returned, so a process that is killed goes on
-at the step it was in; a step may therefore run twice and must come to the same end. Workflow IDs are computed from what
+set. From there on `process` below is what happens. DBOS keeps what each step returned, so a process that is killed goes
+on at the step it was in; a step may therefore run twice and must come to the same end. Workflow IDs are computed from what
 the work is, so that nothing is queued twice.
 """
 

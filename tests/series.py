@@ -166,6 +166,16 @@ def with_header(path: Path, out: Path, **values: object) -> Path:
     return _saved(ds, out)
 
 
+def with_uids(path: Path, out: Path) -> Path:
+    """An instance whose UIDs were emptied gets them back: SOP UIDs from the meta information, the others computed."""
+    ds = pydicom.dcmread(path)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID
+    ds.StudyInstanceUID = ds.StudyInstanceUID or uid("study of", path.parent.name)
+    ds.SeriesInstanceUID = ds.SeriesInstanceUID or uid("series of", path.parent.name)
+    return _saved(ds, out)
+
+
 def _saved(ds: pydicom.Dataset, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     ds.save_as(out, enforce_file_format=True)

@@ -129,7 +129,9 @@ def stack(headers: Sequence[Header]) -> Stack:
     if len(ordered) == 1:
         return Stack(order=order, gap_mm=None, problem="1 slice: no gap between slices can be measured", tilt_deg=tilt)
     gaps = np.diff([depths[index] for index in order])
-    gap_mm = float(np.median(gaps))
+    # Rounded positions scatter around the mean; where slices are missing, only the median is a gap of the scan.
+    mean_mm, median_mm = float(gaps.mean()), float(np.median(gaps))
+    gap_mm = mean_mm if float(np.abs(gaps - mean_mm).max()) <= _tolerance_mm(mean_mm, len(gaps)) else median_mm
     problem = _planes(ordered) or _evenness(ordered, gaps, gap_mm) or _thinned(headers, ordered, gap_mm)
     return Stack(order=order, gap_mm=gap_mm if gap_mm > SAME_POSITION_MM else None, problem=problem, tilt_deg=tilt)
 
@@ -175,6 +177,11 @@ def _tilt(headers: Sequence[Header], ordered: Sequence[Grid]) -> float:
     return max(stated, math.degrees(math.acos(cosine)))
 
 
+def _tolerance_mm(gap_mm: float, gaps: int) -> float:
+    """How far a gap may be from the others: rounding moves each gap, and the mean of a few gaps a little too."""
+    return max(GAP_TOLERANCE_MM * (1 + 2 / gaps), GAP_TOLERANCE * gap_mm) + 1e-6
+
+
 def _planes(ordered: Sequence[Grid]) -> str | None:
     first = ordered[0]
     for number, grid in enumerate(ordered[1:], start=2):
@@ -199,7 +206,7 @@ def _evenness(ordered: Sequence[Grid], gaps: NDArray[np.float64], gap_mm: float)
     same = int(np.count_nonzero(gaps <= SAME_POSITION_MM))
     if same:
         return f"{same} of {total} slices lie at the position of another slice"
-    tolerance_mm = max(GAP_TOLERANCE_MM, GAP_TOLERANCE * gap_mm)
+    tolerance_mm = _tolerance_mm(gap_mm, len(gaps))
     worst = int(np.argmax(np.abs(gaps - gap_mm)))
     if abs(float(gaps[worst]) - gap_mm) > tolerance_mm:
         return f"uneven slices: a gap of {gaps[worst]:.2f} mm after slice {worst + 1} of {total}, not {gap_mm:.2f} mm"

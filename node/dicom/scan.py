@@ -263,8 +263,9 @@ def _texts(kept: dict[str, tuple[int, bytes]]) -> Iterator[tuple[str, tuple[str,
             dependent = keyword in _CHARSET_DEPENDENT
             text = decode_bytes(raw, encodings, _BACKSLASH) if dependent else raw.decode("ascii", "replace")
             # A UID is padded with one NUL, nothing else (PS3.5 9.1): a blank inside is a fault to be seen, not mended.
-            values = (text.removesuffix("\0"),) if keyword.endswith("UID") else tuple(map(_strip, text.split("\\")))
-            yield keyword, () if values == ("",) else values
+            is_uid = keyword.endswith("UID")
+            values = [text.removesuffix("\0")] if is_uid else [_strip(part) for part in text.split("\\")]
+            yield keyword, () if values == [""] else tuple(values)
 
 
 def _strip(text: str) -> str:

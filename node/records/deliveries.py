@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Integer, cast, func, select, update
 
 from node.records import events
 from node.records.states import DeliveryState, DispatchState, JobState
@@ -60,7 +60,7 @@ def dispatch(connection: Connection, job_id: str, destination: str) -> dict[str,
 
 def of_job(connection: Connection, job_id: str) -> list[dict[str, Any]]:
     """Every destination of a job, with how many instances it confirmed."""
-    confirmed = func.sum(DELIVERIES.c.state == DeliveryState.CONFIRMED)
+    confirmed = func.sum(cast(DELIVERIES.c.state == DeliveryState.CONFIRMED, Integer))
     rows = connection.execute(
         select(DISPATCHES, func.count().label("instances"), confirmed.label("confirmed"))
         .join(

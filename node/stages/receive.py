@@ -122,7 +122,12 @@ class Intake:
             bytes=len(arrival.data_set),
             sha256=sha256,
             pixel_sha256=found.pixel_sha256,
-            header=found.header | {"CallingAETitle": (arrival.calling_ae,), "SOPClassUID": (arrival.sop_class_uid,)},
+            header=found.header
+            | {
+                "CallingAETitle": (arrival.calling_ae,),
+                "SOPClassUID": (arrival.sop_class_uid,),
+                "SOPInstanceUID": (uid,),
+            },
             association=arrival.association,
             received_at=self._clock(),
         )
@@ -188,11 +193,13 @@ def examine(arrival: Arrival, *, maximum_bytes: int) -> Scan:
     except Unreadable as error:
         raise Rejected(Status.UNREADABLE, str(error)[:64]) from error
     header = found.header
-    if header.get("SOPInstanceUID") != (arrival.sop_instance_uid,):
-        raise Rejected(Status.MISMATCH, "SOP Instance UID is not that of the command")
-    # Scanners and archives are known to leave SOP Class UID to the command alone; a differing one is a mismatch.
-    if header.get("SOPClassUID", (arrival.sop_class_uid,)) != (arrival.sop_class_uid,):
-        raise Rejected(Status.MISMATCH, "SOP Class UID is not that of the command")
+    # De-identifying tools are known to leave both UIDs empty in the data set: the command's are the object's then. One
+    # that is absent altogether breaks PS3.3 C.12.1, and one that differs is another object.
+    for keyword, named in (("SOPInstanceUID", arrival.sop_instance_uid), ("SOPClassUID", arrival.sop_class_uid)):
+        if keyword not in header:
+            raise Rejected(Status.MISMATCH, f"{keyword} is missing")
+        if header[keyword] not in ((), (named,)):
+            raise Rejected(Status.MISMATCH, f"{keyword} is not that of the command")
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
         values = header.get(keyword, ())
         if values in ((), ("",)):
