@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from node.dicom import decode, derive
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ROOT = "1.2.826.0.1.3680043.2.1143.77"  # of test objects only
@@ -148,3 +151,19 @@ def job(**changes: Any) -> dict[str, Any]:
         "device_serial": "SN-1",
         "report": {},
     } | changes
+
+
+def derived(
+    folder: Path, *changes: Change, slices: int = 4, work: dict[str, Any] | None = None, **more: Any
+) -> list[Dataset]:
+    """Make a series with `changes`, derive from it (the voxels unchanged), and read the objects back."""
+    sources = series(folder / "in", *changes, slices=slices, **more)
+    reply = write(folder, sources, work)
+    return [pydicom.dcmread(instance["path"]) for instance in reply["instances"]]
+
+
+def write(folder: Path, sources: list[str], work: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Derive a series from sources in geometric order into `folder`/out, the voxels unchanged; the reply."""
+    decode.prepare_series({"paths": sources, "voxels": f"{folder}/v.npy", "padding": f"{folder}/p.npy"})
+    request = {"sources": sources, "result": f"{folder}/v.npy", "out": f"{folder}/out", "job": work or job()}
+    return derive.write_series(request)

@@ -60,6 +60,15 @@ TYPE_2 = (
     "StudyID PositionReferenceIndicator KVP AcquisitionNumber SliceThickness PatientPosition"
 )
 
+# Single structures of PS3.16 annex L, table L-1, where Laterality (0020,0060) has to be absent.
+_UNPAIRED = (
+    "ABDOMEN ABDOMENPELVIS AORTA BLADDER BRAIN CHEST CHESTABDOMEN CHESTABDPELVIS COCCYX COLON CORONARYARTERY CSPINE "
+    "CTSPINE DUODENUM ESOPHAGUS FACE GALLBLADDER HEAD HEADNECK HEART ILEUM JAW JEJUNUM LARYNX LIVER LSPINE LSSPINE "
+    "MAXILLA MEDIASTINUM NECK NECKCHEST NECKCHESTABDOMEN NECKCHESTABDPELV NOSE PANCREAS PELVIS PHARYNX PROSTATE "
+    "RECTUM SKULL SPINE SPLEEN SSPINE STERNUM STOMACH THYMUS THYROID TLSPINE TONGUE TRACHEA TSPINE UTERUS WHOLEBODY"
+)
+UNPAIRED = frozenset(_UNPAIRED.split())
+
 
 def is_kept(tag: int) -> bool:
     """Whether an element of a source stands in the derived image as it came."""
@@ -89,8 +98,8 @@ def kept(source: Dataset, *, signed: bool) -> Dataset:
         taken.pop(Tag("SpecificCharacterSet"), None)
     for keyword in TYPE_2.split():
         taken.setdefault(Tag(keyword), _empty(keyword))
-    # Type 2C: without a body part nobody can tell whether it is paired, so the side is stated as unknown.
-    if not part10.text(source, "BodyPartExamined") and Tag("ImageLaterality") not in taken:
+    # Type 2C: where nobody says that the body part is single, the side is stated as unknown instead of left open.
+    if part10.text(source, "BodyPartExamined") not in UNPAIRED and Tag("ImageLaterality") not in taken:
         taken.setdefault(Tag("Laterality"), _empty("Laterality"))
     return part10.dataset_of(taken)
 

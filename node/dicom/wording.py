@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from datetime import datetime, timedelta, timezone
 
 from pydicom.charset import convert_encodings, decode_bytes, encode_string
@@ -36,19 +37,18 @@ def series_description(marker: str, source: Dataset) -> RawDataElement:
     The source's bytes are kept; only a text that is too long is decoded, cut between characters and encoded again.
     """
     value = (part10.raw(source, 0x0008103E) or b"").strip(b" \0")
-    encodings = convert_encodings(list(part10.values(source, "SpecificCharacterSet") or ("",)))
     opening = f"{marker} - ".encode("ascii")
     description = marker.encode("ascii")
+    allowed = LONGEST_DESCRIPTION - len(opening)
     try:
-        text = decode_bytes(value, encodings, set())
-        allowed = LONGEST_DESCRIPTION - len(opening)
-        if text and "\\" not in text and text.isprintable() and "\ufffd" not in text:
+        text = _decode(value, source)
+        if text and "\\" not in text and text.isprintable():
             if len(text) > allowed:
                 text = text[:allowed].rstrip()
-                value = encode_string(text, encodings)
-            if decode_bytes(value, encodings, set()) == text:
+                value = encode_string(text, _encodings(source))
+            if _decode(value, source) == text:
                 description = opening + value
-    except (*BROKEN, LookupError):  # a character set that isn't what it says: the marker stands alone
+    except UnicodeError:  # bytes that are not what their character set says: the marker stands alone
         description = marker.encode("ascii")
     description += b" " * (len(description) % 2)
     return RawDataElement(Tag("SeriesDescription"), "LO", len(description), description, 0, False, True)
@@ -67,6 +67,23 @@ def derivation_description(job: Job, series_number: str) -> str:
 
 
 def text_of(element: RawDataElement, source: Dataset) -> str:
-    """The text of an element in the character set of a source."""
-    encodings = convert_encodings(list(part10.values(source, "SpecificCharacterSet") or ("",)))
-    return str(decode_bytes(element.value or b"", encodings, set())).strip(" \0")
+    """The text of `series_description`, for people and messages."""
+    value = element.value or b""
+    return (value.decode("ascii") if value.isascii() and b"\x1b" not in value else _decode(value, source)).strip(" \0")
+
+
+def _encodings(source: Dataset) -> list[str]:
+    return convert_encodings(list(part10.values(source, "SpecificCharacterSet") or ("",)))
+
+
+def _decode(value: bytes, source: Dataset) -> str:
+    """Decode a text; what pydicom only warns of is an error here.
+
+    raises: UnicodeError if the bytes are not what the character set says, or nobody knows that set
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return str(decode_bytes(value, _encodings(source), set()))
+        except (*BROKEN, LookupError, UserWarning) as error:
+            raise UnicodeError("The text is not in the character set that is stated.") from error

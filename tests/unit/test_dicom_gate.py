@@ -132,7 +132,10 @@ def test_a_plain_series_has_no_reason() -> None:
         ({"StudyInstanceUID": None}, "StudyInstanceUID is missing in 1 of 5 slices"),
         ({"SeriesInstanceUID": "1.2."}, "SeriesInstanceUID is not a valid UID in 1 of 5 slices"),
         ({"SOPClassUID": None}, "the SOP class is missing"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "the SOP class 1.2.840.10008.5.1.4.1.1.7 is neither a CT nor an MR image"),
+        (
+            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"},
+            "the SOP class 1.2.840.10008.5.1.4.1.1.7 is neither a CT nor an MR image",
+        ),
         (
             {"SOPClassUID": ENHANCED},
             "Enhanced multi-frame is stored, not processed, in this version (Enhanced CT)",
@@ -141,6 +144,12 @@ def test_a_plain_series_has_no_reason() -> None:
 )  # fmt: skip
 def test_one_slice_of_the_set_is_enough(changes: dict[str, object], reason: str) -> None:
     assert reason in reasons(**changes)
+
+
+def test_a_frame_of_reference_for_each_slice_is_a_trace_of_de_identification() -> None:
+    headers = [header(index, FrameOfReferenceUID=f"1.2.4.{index + 1}") for index in range(5)]
+
+    assert gate.ineligible(headers) == []
 
 
 def test_one_slice_alone_has_no_gap() -> None:

@@ -67,7 +67,7 @@ def wrong_purpose(ds: Dataset) -> None:
         (setting("ImagePositionPatient", [0, 0, 0]), "ImagePositionPatient is not that of the source"),
         (setting("ContrastBolusAgent", "AGENT"), "ContrastBolusAgent is not that of the source"),
         (setting("SeriesInstanceUID", f"{ROOT}.2"), "the Series Instance UID is that of the source"),
-        (setting("SmallestImagePixelValue", 0), "(0028,0106) is left over from the source"),
+        (lambda ds: ds.add_new(0x00280106, "US", 0), "(0028,0106) is left over from the source"),
         (setting("OperatorsName", "A^B"), "(0008,1070) is left over from the source"),
         (setting("PerformedProcedureStepID", "1"), "(0040,0253) is left over from the source"),
         (setting("InstanceNumber", 2), "Instance Number is not 1"),
