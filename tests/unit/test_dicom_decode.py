@@ -1,7 +1,10 @@
 """Decoding: voxels are HU in geometric order, and pixels that can't be a CT's are refused with a figure."""
 
+import base64
 import hashlib
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -19,7 +23,7 @@ from pydicom.uid import (
 
 from node.dicom import codestream, decode, part10
 from node.errors import Refuse
-from tests.dicom_phantom import Change, series, slice_of_ct
+from tests.dicom_phantom import Change, save, series, slice_of_ct
 
 
 def prepared(paths: list[str], folder: Path) -> tuple[dict[str, object], np.ndarray, np.ndarray]:
@@ -270,3 +274,56 @@ def test_no_instance_of_clinical_nonsense_becomes_a_volume(shared_data: Path, tm
     for path in files:
         with pytest.raises(Refuse):
             prepared([str(path)], tmp_path)
+
+
+# Stored values (37 y + 291 x) mod 4096, of 8 x 12, less 2048 where signed; encoded with OpenJPH 0.26.3, reversible.
+HTJ2K = {
+    0: (
+        "/0//UQApQAAAAAAMAAAACAAAAAAAAAAAAAAADAAAAAgAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQkJCQ"
+        "kJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAGoAAf+TwAAm6/UFB3QAAMAAEwB28wOHdADAABLAABOAowEHdABQof4AYjQA"
+        "wAATwAAVIBzl6IKLdACkJNIAAAB3VgDAACqgABWgRIgQIfLacgJ1AEgEQRDk4Aj2EIHsuAD/2Q=="
+    ),
+    1: (
+        "/0//UQApQAAAAAAMAAAACAAAAAAAAAAAAAAADAAAAAgAAAAAAAAAAAABjwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQkJCQ"
+        "kJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAGoAAf+TwAAm6/0Ch3QAAMAAEwB28wOHdADAABLAABOAowEHdABQof4AYjQA"
+        "wAATwAAVIBzl6IKLdACkJNIAAAB3VgDAACqgABWgRIgQIfLacgJ1AEgEQRDk4Aj2EIHsuAD/2Q=="
+    ),
+}
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202"])
+@pytest.mark.parametrize("representation", [0, 1])
+def test_high_throughput_jpeg_2000_decodes_to_the_values_that_were_encoded(
+    tmp_path: Path, syntax: str, representation: int
+) -> None:
+    y, x = np.mgrid[0:8, 0:12]
+    ds = slice_of_ct(0, rows=8, columns=12)
+    ds.PixelRepresentation, ds.BitsStored, ds.HighBit = representation, 16, 15
+    path = save(ds, tmp_path / "one.dcm")
+    ds = pydicom.dcmread(path)
+    ds.PixelData = encapsulate([base64.b64decode(HTJ2K[representation])])
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
+    ds.save_as(path)
+
+    found = decode.stored_values(part10.read(path)).values
+
+    assert np.array_equal(found, (y * 37 + x * 291) % 4096 - 2048 * representation)
+
+
+@pytest.mark.skipif(shutil.which("dcmcjpeg") is None, reason="DCMTK's dcmcjpeg is not installed")
+@pytest.mark.parametrize(("option", "syntax"), [("+el", "1.2.840.10008.1.2.4.57"), ("+e1", "1.2.840.10008.1.2.4.70")])
+@pytest.mark.parametrize("representation", [0, 1])
+def test_lossless_jpeg_of_dcmtk_decodes_to_the_values_that_were_encoded(
+    tmp_path: Path, option: str, syntax: str, representation: int
+) -> None:
+    ds = slice_of_ct(0)
+    if representation:
+        ds.PixelRepresentation, ds.BitsStored, ds.HighBit = 1, 16, 15
+        ds.PixelData = (np.frombuffer(ds.PixelData, "<u2").astype("<i2") - 1024).tobytes()
+    plain, packed = save(ds, tmp_path / "plain.dcm"), str(tmp_path / "packed.dcm")
+
+    subprocess.run(["dcmcjpeg", option, plain, packed], check=True)
+
+    part = part10.read(packed)
+    assert part.transfer_syntax == syntax
+    assert np.array_equal(decode.stored_values(part).values, decode.stored_values(part10.read(plain)).values)
