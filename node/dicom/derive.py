@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from node.dicom import codes, decode, keep, part10, provenance, template, validate, wording
+from node.dicom import codes, decode, keep, part10, provenance, template, uids, validate, wording
 from node.dicom.decode import Stored
 from node.dicom.job import Job
 from node.dicom.part10 import Part10
@@ -122,6 +122,9 @@ def _check_result(voxels: NDArray[Any], sources: list[Part10]) -> None:
         found = {part10.text(source.dataset, keyword) for source in sources}
         if len(found) != 1 or "" in found:
             raise Refuse(f"The sources have {len(found - {''})} different values of {keyword}, not one.")
+    named = [part10.text(sources[0].dataset, "StudyInstanceUID"), *(source.sop_instance_uid for source in sources)]
+    if not all(uids.is_well_formed(uid) for uid in named):
+        raise Refuse("A source has a Study or SOP Instance UID that is no UID.")
     if len({source.sop_instance_uid for source in sources}) != len(sources):
         raise Refuse("A source is named twice.")
 

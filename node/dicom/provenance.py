@@ -4,6 +4,7 @@ Our own strings are ASCII, so that they are right in every character set that a 
 """
 
 import json
+import re
 from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
@@ -15,6 +16,7 @@ from node.dicom.job import Job
 from node.dicom.part10 import Part10
 from node.dicom.wording import derivation_description, local_start, series_description
 
+_DATE_TIME = re.compile(r"[0-9]{8}([0-9]{2}){0,3}(\.[0-9]{1,6})?([+-][0-9]{4})?")  # PS3.5 6.2, DT
 _EQUIPMENT = keep.tags(
     "Manufacturer InstitutionName InstitutionAddress StationName InstitutionalDepartmentName ManufacturerModelName "
     "DeviceSerialNumber SoftwareVersions DeviceUID DateOfLastCalibration TimeOfLastCalibration"
@@ -147,7 +149,7 @@ def _scanner(source: Dataset) -> Dataset:
     when = part10.text(source, "AcquisitionDateTime")
     if not when and (date := part10.text(source, "AcquisitionDate")):
         when = date + part10.text(source, "AcquisitionTime")
-    if when:
+    if _DATE_TIME.fullmatch(when):  # Type 3: a time that is none is left out
         item.ContributionDateTime = when
     item.PurposeOfReferenceCodeSequence = [_code(codes.ACQUISITION_EQUIPMENT)]
     return item

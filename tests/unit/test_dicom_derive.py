@@ -1,6 +1,7 @@
 """Derived images: the labels, references and numbers of DICOM_SPEC 1.1 to 1.5, byte for byte and repeatable."""
 
 import hashlib
+import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,27 @@ def test_equipment_that_contributed_before_stays_between(tmp_path: Path) -> None
         "WORKSTATION",
         "EXAMPLE VENDOR",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, "20250102100130.5"),
+        ({"AcquisitionDateTime": "20250102"}, "20250102"),
+        ({"AcquisitionDateTime": "2025010111:11:11"}, None),
+        ({"AcquisitionDate": ""}, None),
+    ],
+)
+def test_the_scanner_contributed_when_it_acquired(tmp_path: Path, changes: dict[str, str], wanted: str | None) -> None:
+    def acquired(ds: Dataset, index: int) -> None:
+        with pydicom.config.disable_value_validation():
+            for keyword, value in changes.items():
+                setattr(ds, keyword, value)
+
+    with warnings.catch_warnings(action="ignore"):  # of pydicom, when it writes and reads the broken source
+        made = derived(tmp_path, acquired)[0]
+
+    assert made.ContributingEquipmentSequence[0].get("ContributionDateTime") == wanted
 
 
 def test_the_private_block_is_declared_safe(pair: tuple[Dataset, Dataset]) -> None:
