@@ -26,8 +26,9 @@ from engines.training.sources import Role
 
 SIDE = 96
 BATCH = 8
-PROBES = 2  # patches of a batch that carry a probe lesion
+PROBES = 3  # patches of a batch that carry a probe lesion
 RATE = 6e-4
+PROBE_WEIGHT = 0.25  # 0.1 lost more of a 3 px disk than total variation does
 
 
 def mixed_noise(rng: np.random.Generator, noise: NDArray[np.float32], body: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -90,7 +91,7 @@ class Patches:
             contrast = float(np.clip(level[index].item() * self.rng.uniform(0.5, 2.0), 8.0, 60.0))
             y, x = self.rng.uniform(16, SIDE - 16, 2)
             sign = float(self.rng.choice((-1.0, 1.0)))
-            made.append(disk(SIDE, float(y), float(x), float(self.rng.uniform(2.0, 7.0)), sign * contrast))
+            made.append(disk(SIDE, float(y), float(x), float(2.0 * 3.5 ** self.rng.random()), sign * contrast))
         return torch.from_numpy(np.stack(made)[:, None])
 
 
@@ -109,7 +110,7 @@ def loss_of(network: PuUnet, noisy: Tensor, clean: Tensor, level: Tensor, probe:
     place = probe.abs() > 0.25 * probe.abs().amax(dim=(1, 2, 3), keepdim=True)
     missing = (probed - made[:PROBES] - probe).abs() / probe.abs().amax(dim=(1, 2, 3), keepdim=True)
     kept = (missing * place).sum() / place.sum()
-    return main + 0.1 * regional + 0.05 * (across + down) + 0.1 * kept
+    return main + 0.1 * regional + 0.05 * (across + down) + PROBE_WEIGHT * kept
 
 
 @torch.no_grad()
@@ -141,8 +142,8 @@ def score(network: PuUnet, items: list[Item]) -> dict[str, float]:
 
 
 def total_score(found: dict[str, float]) -> float:
-    """Lower is better: RMSE ratio plus what the probes miss of 0.72 (r 3 px) and 0.87 (r 6 px)."""
-    return found["ratio"] + max(0.72 - found["kept_r3"], 0.0) + max(0.87 - found["kept_r6"], 0.0)
+    """Lower is better: RMSE ratio plus what the probes miss of 0.80 (r 3 px) and 0.92 (r 6 px)."""
+    return found["ratio"] + max(0.80 - found["kept_r3"], 0.0) + max(0.92 - found["kept_r6"], 0.0)
 
 
 def train(cache: Path, run: Path, minutes: float, seed: int) -> None:
