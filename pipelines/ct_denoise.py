@@ -13,8 +13,8 @@ CT_DENOISE = Pipeline(
         modality="CT",
         # Two gaps are the fewest that can show even spacing; two slices prove nothing about a missing third.
         minimum_slices=3,
-        # The network knows noise and edges in pixels. 0.3 mm is below the finest head reconstructions; above 1.6 mm
-        # (the coarsest images of the training set before enlarging) a small vessel is one pixel, as noise is.
+        # The network knows noise and edges in pixels. 0.3 mm is below the finest head reconstructions; 1.6 mm is just
+        # above the coarsest it was judged on (1.5 mm), and beyond it a small vessel is one pixel, as noise is.
         pixel_spacing_mm=(0.3, 1.6),
         # Thinner than 0.4 mm no body scanner reconstructs; thicker than 6 mm slices are no longer noise-limited,
         # and none was seen in training.
@@ -24,7 +24,7 @@ CT_DENOISE = Pipeline(
         kvp=(70.0, 150.0),
         # Half a degree is header rounding. A tilted stack is sheared: its mean is kept, but nothing was checked there.
         tilt_deg_max=0.5,
-        # The network's receptive field is 64 pixels wide and its low-frequency lock 36; above 1024 no test was made.
+        # Below 64 pixels the low-frequency lock, 36 wide, sees mostly its own border; above 1024 no test was made.
         rows=(64, 1024),
         columns=(64, 1024),
     ),
