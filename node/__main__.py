@@ -74,7 +74,9 @@ def process(
 ) -> None:
     """Files through the same flow, no network."""
     from node.commands.process import process as run_process
+    from node.log import configure
 
+    configure("error", part="process")
     with _progress() as say:
         outcome = run_process(
             source.absolute(),

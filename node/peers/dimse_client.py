@@ -14,6 +14,7 @@ from pynetdicom.association import Association
 
 from node.dicom.classes import EXPLICIT_LE, IMPLICIT_LE, VERIFICATION
 from node.errors import Retry
+from node.log import log
 
 _config.STORE_SEND_CHUNKED_DATASET = True  # from the file to the wire; the data set is not decoded
 _config.LOG_REQUEST_IDENTIFIERS = False
@@ -160,5 +161,7 @@ def _find(address: Address, query: Dataset) -> list[Dataset] | None:
             if code in _PENDING and answer is not None:
                 answers.append(answer)
             elif code != 0x0000:
-                raise Broken("C-FIND: the peer failed to answer.")
+                # An archive that stores for everybody may answer questions of a few only: no answer, not a fault.
+                log.warning("C-FIND not answered", status="none" if code is None else f"{code:#06x}")
+                return None
         return answers

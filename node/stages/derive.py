@@ -75,7 +75,8 @@ def derive(
             "parameters_sha256": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest(),
             "input_digest": job["input_digest"],
             "generation": job["generation"],
-            "started": datetime.fromtimestamp(job["started_at"], UTC).isoformat(),
+            # DICOM times without an offset are local ones (PS3.3 C.12.1.1.8).
+            "started": datetime.fromtimestamp(job["started_at"], UTC).astimezone().isoformat(),
             "series_number": job["series_number"],
             "report": dict(report),
             **node,
