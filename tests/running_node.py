@@ -5,15 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import tomllib
 import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import tomllib
 
 from node.commands import look
 from node.commands.run import alive

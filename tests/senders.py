@@ -1,6 +1,11 @@
-"""Senders that DCMTK's programs cannot play: files whose data set lacks a UID, and associations that end as told."""
+"""Senders that DCMTK's programs cannot play: files whose data set lacks a UID, and associations that end as told.
 
-from collections.abc import Sequence
+python -m tests.senders PORT CALLED FILE ...    one association; a line for each answer: the file and its status
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pydicom
@@ -36,3 +41,31 @@ def send_as_they_are(port: int, files: Sequence[Path], *, called: str, calling: 
         return [store(association, path) for path in files]
     finally:
         association.release()
+
+
+def acknowledged(port: int, files: Sequence[Path], *, called: str) -> Iterator[Path]:
+    """The files that a process of its own got a Success for, until one is not answered with it."""
+    command = [sys.executable, "-m", "tests.senders", str(port), called, *map(str, files)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as sender:
+        assert sender.stdout is not None
+        for line in sender.stdout:
+            name, status = line.rsplit(" ", 1)
+            if int(status, 16) == 0x0000:
+                yield Path(name)
+
+
+def _main(port: int, called: str, files: list[Path]) -> None:
+    opened = associate(port, files, called=called)
+    if not opened.is_established:
+        return
+    for path in files:
+        status = store(opened, path) if opened.is_established else None
+        if status is None:
+            return
+        sys.stdout.write(f"{path} {status:04x}\n")
+        sys.stdout.flush()
+    opened.release()
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), sys.argv[2], [Path(name) for name in sys.argv[3:]])

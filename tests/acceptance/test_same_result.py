@@ -158,7 +158,7 @@ def test_an_aborted_association_is_no_evidence_of_a_complete_series(node: Runnin
     dcmsend(node.port, phantom, called=AE_TITLE)
     node.wait_settled(1)
 
-    (one,) = node.sets()
+    (_one,) = node.sets()
     assert len(node.jobs()) == 1
     (series,) = {job["source_series_uid"] for job in node.jobs()}
     assert node.show(series)["sets"][0]["instances"] == SLICES
