@@ -127,7 +127,8 @@ def receiver(settings: Settings) -> Iterator[Listener]:
     with ExitStack() as stack:
         records = stack.enter_context(contextlib.closing(Records(settings.node.state.absolute())))
         child = stack.enter_context(contextlib.closing(decoder_of(settings)))
-        intake = stack.enter_context(contextlib.closing(intake_of(settings, records, spool_of(settings), child)))
+        spool = spool_of(settings)
+        intake = stack.enter_context(contextlib.closing(intake_of(settings, records, spool, child)))
 
         def opened(key: str, calling_ae: str) -> None:
             METRICS.associations.inc()
@@ -155,6 +156,7 @@ def receiver(settings: Settings) -> Iterator[Listener]:
             refused=lambda reason: METRICS.associations_refused.labels(reason=reason).inc(),
             answered=answered,
         )
+        spool.sweep()
         with records.write() as connection:
             instances.close_lost_associations(connection, receiver=me, at=time.time())
         listener = Listener(settings.receiver, settings.peers, node, implementation_uid=IMPLEMENTATION_CLASS_UID)

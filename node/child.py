@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ class Child:
         self._memory_mb, self._seconds = memory_mb, seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
+        # The child dies with the thread that started it (prctl(2)): this one lives as long as the object.
+        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="child-starter")
 
     def warm(self) -> None:
         """Start the child now and wait until its imports are done."""
@@ -71,15 +74,17 @@ class Child:
                 self._process.kill()
                 self._process.communicate()
                 self._process = None
+        self._starter.shutdown()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(  # noqa: S603  our own interpreter
-                [sys.executable, "-m", "node.child", str(self._memory_mb), str(int(self._seconds)), str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
+            self._process = self._starter.submit(self._start).result()
         return self._process
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        limits = [str(self._memory_mb), str(int(self._seconds)), str(os.getpid())]
+        command = [sys.executable, "-m", "node.child", *limits]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  ourselves
 
     def _answer(self, process: subprocess.Popen[bytes]) -> bytes:
         assert process.stdout is not None

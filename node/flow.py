@@ -3,9 +3,9 @@
     receive → assemble → route → prepare → infer → check → derive → deliver
 
 Receiving (`stages/receive.py`) ends with bytes and a record on disk, assembling (`stages/assemble.py`) with a frozen
-set. From there on `process` below is what happens. DBOS keeps what each step returned, so a process that is killed goes
-on at the step it was in; a step may therefore run twice and must come to the same end. Workflow IDs are computed from what
-the work is, so that nothing is queued twice.
+set. From there on `process` below is what happens. DBOS keeps what each step returned, so a process that is killed
+goes on at the step it was in; a step may therefore run twice and must come to the same end. Workflow IDs are computed
+from what the work is, so that nothing is queued twice.
 """
 
 from typing import Any, Final
@@ -66,7 +66,8 @@ def process(set_id: str) -> None:
             result = infer(job_id, prepared)
             report = check(job_id, prepared, result)
             if Report.from_json(report).held:
-                raise Hold(why_held(Report.from_json(report)))
+                stop(job_id, JobState.HELD, *why_held(Report.from_json(report)))
+                continue
             for destination, run in derive(job_id, prepared, result):
                 start_delivery(job_id, destination, run)
         except Exception as error:  # noqa: BLE001  the edge of the flow: every fault ends one job, never the worker
@@ -116,19 +117,19 @@ def send(job_id: str, destination: str) -> float | None:
 
 
 @DBOS.step()
-def stop(job_id: str, state: str, reason: str) -> None:
-    _work[0].stop(job_id, JobState(state), reason)
+def stop(job_id: str, state: str, cause: str, reason: str) -> None:
+    _work[0].stop(job_id, JobState(state), cause=cause, reason=reason)
 
 
-def _verdict(error: Exception) -> tuple[str, str]:
-    """The state and the reason that a fault leaves a job with."""
+def _verdict(error: Exception) -> tuple[str, str, str]:
+    """The state that a fault leaves a job with, its cause from a closed set, and the reason in words."""
     if isinstance(error, dbos_error.DBOSMaxStepRetriesExceeded) and error.errors:
         error = error.errors[-1]
     if isinstance(error, Hold):
-        return JobState.HELD, str(error)
+        return JobState.HELD, "worker_died", str(error)
     if isinstance(error, Refuse):
-        return JobState.REFUSED, str(error)
+        return JobState.REFUSED, "input_refused", str(error)
     if isinstance(error, NodeError):
-        return JobState.FAILED, str(error)
+        return JobState.FAILED, "retries_exhausted", str(error)
     log.exception("a stage broke", exc_info=error)
-    return JobState.FAILED, f"A stage broke with {type(error).__name__}; see the worker's log, then replay."
+    return JobState.FAILED, "fault", f"A stage broke with {type(error).__name__}; see the worker's log, then replay."

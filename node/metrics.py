@@ -35,7 +35,7 @@ class Metrics:
     delivery_failures: Counter
     holds: Counter
     last_in_to_first_out: Histogram
-    restarts: Counter
+    starts: Counter
 
 
 METRICS: Final = Metrics(
@@ -52,11 +52,13 @@ METRICS: Final = Metrics(
     delivery_failures=Counter(
         _P + "delivery_attempts_failed", "Delivery attempts that did not finish", ["destination"]
     ),
-    holds=Counter(_P + "holds", "Jobs held, refused or failed", ["reason"]),
+    holds=Counter(_P + "holds", "Jobs held, refused or failed", ["state", "reason"]),
     last_in_to_first_out=Histogram(
         _P + "last_in_to_first_out_seconds", "Last slice in to first derived slice confirmed", buckets=_WAIT_BUCKETS
     ),
-    restarts=Counter(_P + "process_restarts", "Processes of the node started again after they ended", ["part"]),
+    starts=Counter(
+        _P + "process_starts", "Starts of the node's processes; more than one each says that some died", ["part"]
+    ),
 )
 
 

@@ -36,18 +36,13 @@ class Spool:
         self.work, self.out = self.root / "work" / boot, self.root / "out"
 
     def prepare(self) -> None:
-        """Make the folders, durable, and sweep what a crash left half-written. Only one process calls this, first."""
+        """Make the folders, durable, and prove that they can be written. Raises BadSetting."""
         try:
             for folder in (self._in, self._aside, self.work, self.out, *(self._in / name for name in _FOLDERS)):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for stale in self._aside.iterdir():
-                stale.unlink()
-            for old in self.work.parent.iterdir():
-                if old != self.work:
-                    shutil.rmtree(old)
             for folder in (self._in, self.root, self.root.parent):
                 sync_folder(folder)
-            probe = self._aside / "probe"
+            probe = self._aside / f"{os.getpid()}-probe"
             write_synced(probe, b"writable")
             probe.unlink()
         except OSError as error:
@@ -55,6 +50,16 @@ class Spool:
                 f"The spool {self.root} cannot be written: {error.strerror}.",
                 fix="Give the node's user that folder, or set node.state to another one.",
             ) from error
+
+    def sweep(self) -> None:
+        """Remove what dead processes left half-written, and the arrays of earlier boots."""
+        for stale in self._aside.iterdir():
+            pid = stale.name.partition("-")[0]
+            if not (pid.isdigit() and Path("/proc", pid).exists()):
+                stale.unlink(missing_ok=True)
+        for old in self.work.parent.iterdir():
+            if old != self.work:
+                shutil.rmtree(old)
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.root).free
@@ -81,7 +86,7 @@ class Spool:
         raises:  SpoolFull
         """
         name = f"{sha256}.dcm"
-        target, aside = self.path(name), self._aside / uuid.uuid4().hex
+        target, aside = self.path(name), self._aside / f"{os.getpid()}-{uuid.uuid4().hex}"
         if not self.has_room(len(data_set)):
             raise SpoolFull("Less disk space is free than node.disk_reserve_mb.", fix="Free some; senders try again.")
         try:

@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Final
 
 from node.log import log
-from node.metrics import METRICS
 
 PARTS: Final = ("receiver", "worker", "page")
 EXIT_BAD_SETTING: Final = 2  # a part that ends with this will not do better next time
@@ -68,7 +67,6 @@ class Supervisor:
             self._served[part] |= steady
             self._pause_s[part] = 0.0 if steady else min(_LONGEST_PAUSE_S, self._pause_s[part] * 2 or 0.1)
             self._due[part] = now + self._pause_s[part]
-            METRICS.restarts.labels(part=part).inc()
             log.warning("a part ended and is started again", ended=part, code=code, pause_s=self._pause_s[part])
         if now >= self._due[part]:
             command = [

@@ -209,10 +209,11 @@ class Work:
         log.info("delivery", job=job_id[:12], destination=destination, state=attempt.state, pause_s=attempt.pause_s)
         return attempt
 
-    def stop(self, job_id: str, state: JobState, reason: str) -> None:
-        """End a job: held, refused or failed."""
-        METRICS.holds.labels(reason=state.value).inc()
-        log.warning("job stopped", job=job_id[:12], state=state)
+    def stop(self, job_id: str, state: JobState, *, cause: str, reason: str) -> None:
+        """End a job: held, refused or failed. `cause`: the name of a check, or of a closed set in `flow.py`."""
+        METRICS.holds.labels(state=state.value, reason=cause).inc()
+        log.warning("job stopped", job=job_id[:12], state=state, cause=cause)
+        shutil.rmtree(self._folder(job_id), ignore_errors=True)
         with self.records.write() as connection:
             jobs.stop(connection, job_id, state=state, reason=reason, at=self.clock())
 

@@ -14,7 +14,8 @@ import uvicorn
 from node import app
 from node.child import die_with_parent
 from node.errors import BadSetting
-from node.log import configure
+from node.log import configure, log
+from node.metrics import METRICS
 from node.page.app import make
 from node.records.database import Records
 from node.settings import Settings, load
@@ -28,6 +29,7 @@ def node(settings_file: Path) -> int:
     """Check everything, then supervise. Returns the exit status."""
     settings = load(settings_file)
     configure(settings.node.log_level, part="node")
+    os.umask(0o077)  # received images and records are nobody else's business
     app.specs_of(settings, app.pipelines_of(settings))
     app.prepare_state(settings)
     for host, port, name in (
@@ -48,8 +50,10 @@ def part(name: str, settings_file: Path, *, parent: int | None) -> None:
         die_with_parent(parent)
     settings = load(settings_file)
     configure(settings.node.log_level, part=name)
+    os.umask(0o077)
     if parent is None:
         app.prepare_state(settings)
+    METRICS.starts.labels(part=name).inc()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -58,6 +62,7 @@ def part(name: str, settings_file: Path, *, parent: int | None) -> None:
 
 def _receiver(settings: Settings, stop: threading.Event) -> None:
     with app.receiver(settings) as listener:
+        log.info("listening", port=listener.port, ae_title=settings.receiver.ae_title)
         while not stop.is_set():
             _beat(settings, "receiver", port=listener.port)
             stop.wait(_BEAT_S)

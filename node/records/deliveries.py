@@ -73,15 +73,13 @@ def of_job(connection: Connection, job_id: str) -> list[dict[str, Any]]:
     return [dict(row) for row in rows.mappings()]
 
 
-def attempted(
-    connection: Connection, job_id: str, destination: str, *, trouble: str, refused: bool, counts: bool, at: float
-) -> None:
-    """Note one attempt. `refused`: a permanent failure; `counts`: False for a probe that found nobody."""
+def attempted(connection: Connection, job_id: str, destination: str, *, trouble: str, refused: bool, at: float) -> None:
+    """Note one attempt. `refused`: it met a permanent failure."""
     connection.execute(
         update(DISPATCHES)
         .where(DISPATCHES.c.job_id == job_id, DISPATCHES.c.destination == destination)
         .values(
-            attempts=DISPATCHES.c.attempts + int(counts),
+            attempts=DISPATCHES.c.attempts + 1,
             refusals=DISPATCHES.c.refusals + int(refused),
             trouble=trouble,
             updated_at=at,

@@ -51,6 +51,8 @@ def released_and_settled(
     """
     if open_from_sender:
         return Waiting(reason=f"{open_from_sender} association(s) of the sender are open")
+    if not associations:
+        return Waiting(reason="the association that brought it was not recorded")
     mended = [a["opened_at"] for a in associations if a["ending"] == Ending.RELEASED]
     broken = [a for a in associations if a["ending"] != Ending.RELEASED]
     if any(all(opened <= a["opened_at"] for opened in mended) for a in broken):

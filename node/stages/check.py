@@ -10,6 +10,8 @@ def check(pipeline: Pipeline, source: Volume, result: Volume) -> Report:
     return run_checks(pipeline, source, result)
 
 
-def why_held(report: Report) -> str:
-    """The figures that failed, in one line."""
-    return "; ".join(finding.text for finding in report.failed) or "no check was made"
+def why_held(report: Report) -> tuple[str, str]:
+    """The first check that failed, by name, and the figures of all that did, in one line."""
+    if not report.failed:
+        return "no_check", "No check was made."
+    return report.failed[0].name, " ".join(finding.text for finding in report.failed)

@@ -102,7 +102,7 @@ class Deliverer:
             pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(dispatch["attempts"], 16), longest) * random.uniform(0.8, 1.2)  # noqa: S311
             METRICS.delivery_failures.labels(destination=name).inc()
         with self._records.write() as connection:
-            deliveries.attempted(connection, job_id, name, trouble=trouble, refused=refused, counts=True, at=now)
+            deliveries.attempted(connection, job_id, name, trouble=trouble, refused=refused, at=now)
             if state is not DispatchState.WAITING:
                 deliveries.end(connection, job_id, name, state=state, at=now)
                 return Attempt(state=state, pause_s=None)
