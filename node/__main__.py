@@ -24,7 +24,10 @@ app = typer.Typer(
 )
 _out, _err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
 
-SettingsFile = Annotated[Path, typer.Option("-c", "--settings", help="The settings file (TOML).")]
+SettingsFile = Annotated[
+    Path, typer.Option("-c", "--settings", envvar="IMAGING_NODE_SETTINGS", help="The settings file (TOML).")
+]
+USUAL_SETTINGS = Path("/etc/imaging-node/node.toml")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
@@ -52,8 +55,8 @@ def demo(
 
 @app.command()
 def run(
-    settings: SettingsFile,
     part: Annotated[Part | None, typer.Argument(help="One part only, for containers.")] = None,
+    settings: SettingsFile = USUAL_SETTINGS,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """The node, or one of its parts, until it is told to stop."""
@@ -97,7 +100,7 @@ def process(
 
 
 @app.command()
-def check(settings: SettingsFile, as_json: AsJson = False) -> None:
+def check(settings: SettingsFile = USUAL_SETTINGS, as_json: AsJson = False) -> None:
     """Settings, disk, engines, peers, licences and clock: all green, or why not."""
     from node.commands.check import check as run_check
 
@@ -114,7 +117,7 @@ def check(settings: SettingsFile, as_json: AsJson = False) -> None:
 
 @app.command()
 def jobs(
-    settings: SettingsFile,
+    settings: SettingsFile = USUAL_SETTINGS,
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 30,
     as_json: AsJson = False,
 ) -> None:
@@ -127,8 +130,8 @@ def jobs(
 
 @app.command()
 def show(
-    settings: SettingsFile,
     series: Annotated[str, typer.Argument(help="Series Instance UID, or the start of a job's id.")],
+    settings: SettingsFile = USUAL_SETTINGS,
     as_json: AsJson = False,
 ) -> None:
     """All that is known of a series: what came, why it matched or not, what was made, where it went."""
@@ -140,8 +143,8 @@ def show(
 
 @app.command()
 def replay(
-    settings: SettingsFile,
     series: Annotated[str, typer.Argument(help="Series Instance UID, or the start of a job's id.")],
+    settings: SettingsFile = USUAL_SETTINGS,
     as_json: AsJson = False,
 ) -> None:
     """Run again what was held, refused, unmatched or not delivered. The running node picks it up."""

@@ -56,7 +56,8 @@ def process(
         outcome = Outcome()
         with closing(Records(Path(state))) as records, closing(app.decoder_of(settings)) as child:
             with closing(app.intake_of(settings, records, app.spool_of(settings), child)) as intake:
-                _take(files, records, intake, outcome, progress)
+                names = {path: str(path.relative_to(source if source.is_dir() else source.parent)) for path in files}
+                _take(names, records, intake, outcome, progress)
             with app.Worker(settings, progress=lambda _, done, total: progress("infer", done, total)) as worker:
                 worker.tick(everything_is_here=True)
                 _wait(worker, records)
@@ -87,12 +88,16 @@ def _settings(state: Path, out: Path, pipeline: str | None, threads: int) -> Set
 
 
 def _take(
-    files: list[Path], records: Records, intake: Intake, outcome: Outcome, progress: Callable[[str, int, int], None]
+    files: dict[Path, str],
+    records: Records,
+    intake: Intake,
+    outcome: Outcome,
+    progress: Callable[[str, int, int], None],
 ) -> None:
     key = uuid.uuid4().hex
     with records.write() as connection:
         instances.open_association(connection, key=key, calling_ae=_CALLING_AE, receiver="files", at=time.time())
-    for done, path in enumerate(files, start=1):
+    for done, (path, name) in enumerate(files.items(), start=1):
         try:
             meta, data_set = part10.split(path)
             arrival = Arrival(
@@ -106,9 +111,9 @@ def _take(
             intake.store(arrival)
             outcome.received += 1
         except Rejected as error:
-            outcome.refused[path.name] = error.comment
+            outcome.refused[name] = error.comment
         except Refuse as error:
-            outcome.refused[path.name] = error.message
+            outcome.refused[name] = error.message
         progress("read", done, len(files))
     with records.write() as connection:
         instances.close_association(connection, key=key, at=time.time(), ending=Ending.RELEASED)

@@ -176,19 +176,14 @@ def stored_values(part: Part10) -> Stored:
     raises: Refuse if the pixels are not what the header says
     """
     found = part10.header(part, HEADER)
+    values, bits, signed = pixel_values(part)
     try:
-        rows, columns = int(found["Rows"][0]), int(found["Columns"][0])
-        bits, signed = int(found["BitsStored"][0]), found["PixelRepresentation"] == ("1",)
         (slope,) = geometry.numbers(found, "RescaleSlope", 1)
         (intercept,) = geometry.numbers(found, "RescaleIntercept", 1)
     except (KeyError, IndexError, ValueError) as error:
         raise Refuse("A value that describes the pixels is missing or unreadable.") from error
     if part10.items(part.dataset, "ModalityLUTSequence"):
         raise Refuse("A Modality LUT takes the place of slope and intercept; a CT image has none (PS3.3 A.3).")
-    words = _words(part, rows, columns, bits, signed=signed)
-    unused = 16 - bits
-    # Bits above Bits Stored may hold an old overlay (PS3.5 8.1.1); they are no part of the value.
-    values = (words << unused) >> unused if unused else words
     ends = _padding_range(part, signed=signed)
     lowest, highest = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     if ends is not None and not lowest <= ends[0] <= ends[1] <= highest:
@@ -202,6 +197,25 @@ def stored_values(part: Part10) -> Stored:
         lowest=lowest,
         highest=highest,
     )
+
+
+def pixel_values(part: Part10) -> tuple[NDArray[np.int16] | NDArray[np.uint16], int, bool]:
+    """The stored values of the single 16-bit frame, (y, x); Bits Stored; whether they are signed.
+
+    raises: Refuse if the pixels are not what the header says
+    """
+    found = part10.header(part, HEADER)
+    try:
+        rows, columns, bits = (int(found[keyword][0]) for keyword in ("Rows", "Columns", "BitsStored"))
+        allocated, signed = int(found["BitsAllocated"][0]), found["PixelRepresentation"] == ("1",)
+    except (KeyError, IndexError, ValueError) as error:
+        raise Refuse("A value that describes the pixels is missing or unreadable.") from error
+    if allocated != 16 or not 1 <= bits <= 16:
+        raise Refuse(f"{bits} bits are stored in {allocated}; the node decodes up to 16 in 16.")
+    words = _words(part, rows, columns, bits, signed=signed)
+    unused = 16 - bits
+    # Bits above Bits Stored may hold an old overlay (PS3.5 8.1.1); they are no part of the value.
+    return (words << unused) >> unused if unused else words, bits, signed
 
 
 def _words(part: Part10, rows: int, columns: int, bits: int, *, signed: bool) -> NDArray[np.int16] | NDArray[np.uint16]:

@@ -6,13 +6,14 @@ Encoding rules: PS3.5 7.1 (data elements), 7.5 (sequences), A.4 (encapsulated pi
 """
 
 import hashlib
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.datadict import keyword_dict
 
 from node.dicom.classes import DEFLATED_LE, IMPLICIT_LE
@@ -76,6 +77,7 @@ _CONTRIBUTING_EQUIPMENT: Final = 0x0018A001
 _DEVICE_UID: Final = 0x00181002
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _BACKSLASH: Final = set(b"\\")
+_CHARSET: Final = re.compile(r"ISO[ _-]?(2022)?[ _-]?IR[ _-]?([0-9]{1,3})")
 _UNDEFINED: Final = 0xFFFFFFFF
 _LONG_VRS: Final = frozenset(
     (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
@@ -167,9 +169,10 @@ def _inflate(encoded: bytes | memoryview) -> bytes:
 
 
 def _walk(cursor: _Cursor, at: int, end: int, *, depth: int, end_tag: int | None, inside: int | None) -> int:
-    """Walk elements from `at`; returns the offset behind the last one (or behind the delimiter `end_tag`)."""
-    if depth > MAX_DEPTH:
-        raise Unreadable(f"sequences nested deeper than {MAX_DEPTH}")
+    """Walk elements from `at`; returns the offset behind the last one (or behind the delimiter `end_tag`).
+
+    depth: sequences around these elements
+    """
     last = -1
     while at < end:
         tag, vr, value, length = cursor.element(at, end)
@@ -181,9 +184,10 @@ def _walk(cursor: _Cursor, at: int, end: int, *, depth: int, end_tag: int | None
             raise Unreadable(f"element {tag:08X} at offset {at} does not follow {last:08X} in order")
         last = tag
         if length == _UNDEFINED:
-            if depth == 0 and tag in _PIXEL_TAGS:
+            if tag in _PIXEL_TAGS:
                 at = _skip_fragments(cursor, value, end)
-                cursor.pixels = (value, at)
+                if depth == 0:  # not those of an icon (PS3.3 C.7.6.1.1.6), which may be compressed too
+                    cursor.pixels = (value, at)
                 continue
             if vr not in (b"", b"SQ", b"UN"):
                 raise Unreadable(f"undefined length at offset {at} in an element that may not have it")
@@ -198,7 +202,9 @@ def _walk(cursor: _Cursor, at: int, end: int, *, depth: int, end_tag: int | None
         elif inside == _CONTRIBUTING_EQUIPMENT and tag == _DEVICE_UID:
             cursor.devices.append(bytes(cursor.data[value : value + min(length, 64)]))
         elif depth == 0 and tag == _CONTRIBUTING_EQUIPMENT:  # every other sequence of known length is stepped over
-            _walk_items(cursor, value, value + length, depth=depth + 1, sequence=tag, defined=True)
+            _walk_items(
+                cursor, value, value + length, depth=depth + 1, sequence=tag, defined=True, nested_implicit=vr == b"UN"
+            )
         at = value + length
     if end_tag is not None:
         raise Unreadable("a sequence or item of undefined length is never closed")
@@ -226,11 +232,11 @@ def _walk_items(
             if tag != _ITEM:
                 raise Unreadable(f"a sequence holds something other than an item at offset {at}")
             if length == _UNDEFINED:
-                at = _walk(cursor, value, end, depth=depth + 1, end_tag=_ITEM_END, inside=sequence)
+                at = _walk(cursor, value, end, depth=depth, end_tag=_ITEM_END, inside=sequence)
                 continue
             if length > end - value:
                 raise Unreadable(f"an item at offset {at} declares {length} bytes, {end - value} are left")
-            _walk(cursor, value, value + length, depth=depth + 1, end_tag=None, inside=sequence)
+            _walk(cursor, value, value + length, depth=depth, end_tag=None, inside=sequence)
             at = value + length
     finally:
         cursor.implicit = outer
@@ -252,7 +258,7 @@ def _skip_fragments(cursor: _Cursor, at: int, end: int) -> int:
 
 def _texts(kept: dict[str, tuple[int, bytes]]) -> Iterator[tuple[str, tuple[str, ...]]]:
     charset = kept.get("SpecificCharacterSet", (0, b""))[1].decode("ascii", "replace")
-    encodings = convert_encodings([_strip(part) for part in charset.split("\\")] or [""])
+    encodings = convert_encodings([_defined_term(_strip(part)) for part in charset.split("\\")])
     for keyword, (tag, raw) in kept.items():
         kind = KEPT[tag][1]
         if kind == "short":
@@ -266,6 +272,17 @@ def _texts(kept: dict[str, tuple[int, bytes]]) -> Iterator[tuple[str, tuple[str,
             is_uid = keyword.endswith("UID")
             values = [text.removesuffix("\0")] if is_uid else [_strip(part) for part in text.split("\\")]
             yield keyword, () if values == [""] else tuple(values)
+
+
+def _defined_term(charset: str) -> str:
+    """A term of PS3.3 C.12.1.1.2, also where it is misspelt as many senders do; else the default repertoire.
+
+    pydicom would take the name of any Python codec, also of those that compress.
+    """
+    found = _CHARSET.fullmatch(charset)
+    if found is not None:
+        charset = f"ISO {'2022 ' if found[1] else ''}IR {found[2]}".replace("ISO IR", "ISO_IR")
+    return charset if charset in python_encoding else ""
 
 
 def _strip(text: str) -> str:
