@@ -204,8 +204,12 @@ def parse(raw: dict[str, object], *, source: str) -> Settings:
 
 def _faults(error: ValidationError) -> str:
     lines = []
-    for fault in error.errors(include_url=False, include_input=False):
-        where = ".".join(str(part) for part in fault["loc"]) or "file"
+    faults = error.errors(include_url=False, include_input=False)
+    for fault in faults:
+        here = fault["loc"]
+        if fault["type"] == "too_short" and any(o["loc"][: len(here)] == here != o["loc"] for o in faults):
+            continue  # its only item is faulty, and that is said already
+        where = ".".join(map(str, here)) or "file"
         text = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
         lines.append(f"{where}: {text}")
     return "; ".join(lines)
