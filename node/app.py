@@ -5,39 +5,27 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
-
-from dbos import DBOS, DBOSConfig
+from typing import Final
 
 from engines.engine import EngineError, EngineSpec
-from engines.ort import OrtEngine
 from engines.store import load_spec, read_weights
-from node import flow
 from node.child import Child
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import BadSetting, Refuse
 from node.metrics import METRICS
-from node.peers import dimse_client
 from node.peers.dimse_client import Address
 from node.peers.dimse_server import Listener, Listening
-from node.records import deliveries, instances, sets
+from node.records import instances
 from node.records.database import Records, migrate
 from node.records.states import Ending
 from node.settings import DicomDestination, Settings
 from node.spool import Spool
-from node.stages.assemble import Assembler
-from node.stages.deliver import Deliverer
-from node.stages.infer import Inference
 from node.stages.receive import Arrival, Intake, Status
-from node.work import Work
 from pipelines import SHIPPED
 from pipelines.pipeline import Pipeline
 
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own name for it
-_TICK_S: Final = 0.15
-_RESUME_EVERY_S: Final = 2.0
 
 
 def spool_of(settings: Settings) -> Spool:
@@ -162,103 +150,3 @@ def receiver(settings: Settings) -> Iterator[Listener]:
         listener = Listener(settings.receiver, settings.peers, node, implementation_uid=IMPLEMENTATION_CLASS_UID)
         stack.callback(listener.close)
         yield listener
-
-
-class Worker:
-    """Assembles, processes and delivers. Inside its `with` block DBOS runs in this process."""
-
-    def __init__(self, settings: Settings, *, progress: Callable[[str, int, int], None] = lambda *_: None) -> None:
-        self._settings, self._progress = settings, progress
-        self._stack = ExitStack()
-        self._resume_at = 0.0
-        self._resumed: set[tuple[str, str, int]] = set()
-
-    def __enter__(self) -> "Worker":
-        with ExitStack() as stack:
-            self._build(stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def _build(self, stack: ExitStack) -> None:
-        settings, state = self._settings, self._settings.node.state.absolute()
-        pipelines = pipelines_of(settings)
-        specs = specs_of(settings, pipelines)
-        spool = spool_of(settings)
-        self.records = stack.enter_context(contextlib.closing(Records(state)))
-        child = stack.enter_context(contextlib.closing(decoder_of(settings)))
-        child.warm()
-        try:
-            engines = {
-                name: stack.enter_context(OrtEngine(spec, threads=settings.engines.threads))
-                for name, spec in specs.items()
-            }
-        except EngineError as error:
-            raise BadSetting(error.message, fix=error.fix) from error
-        address = address_of(settings)
-        deliverer = Deliverer(self.records, spool, destination=settings.destination, address=address, clock=time.time)
-        self.assembler = Assembler(self.records, settings.assemble, clock=time.time, ask=self._ask(address))
-        flow.bind(
-            Work(
-                records=self.records,
-                spool=spool,
-                child=child,
-                inference=Inference(engines),
-                deliverer=deliverer,
-                rules=settings.rules,
-                pipelines=pipelines,
-                specs=specs,
-                node={
-                    "node_version": version("imaging-node"),
-                    "station_name": settings.node.station_name,
-                    "device_serial": settings.node.device_serial,
-                },
-                clock=time.time,
-                progress=self._progress,
-            )
-        )
-        config: DBOSConfig = {
-            "name": "imaging-node",
-            "system_database_url": f"sqlite:///{state / 'jobs.sqlite'}",
-            # Fixed: jobs that wait must survive an upgrade. A change to the flow that old jobs cannot follow raises it.
-            "application_version": "1",
-            "executor_id": "worker",
-            "log_level": "WARNING",
-        }
-        DBOS(config=config)
-        stack.callback(DBOS.destroy)
-        DBOS.launch()
-        flow.register_queues([destination.name for destination in settings.destinations])
-
-    def _ask(self, address: Callable[[DicomDestination], Address]) -> Callable[[str, str], int | None] | None:
-        if self._settings.assemble.ask is None:
-            return None
-        archive: Any = self._settings.destination(self._settings.assemble.ask)
-        return lambda study, series: dimse_client.instances_related(
-            address(archive), study_uid=study, series_uid=series
-        )
-
-    def tick(self, *, everything_is_here: bool = False) -> None:
-        """Freeze what is complete, start what is frozen, resume what was asked for."""
-        self.assembler.freeze_complete(everything_is_here=everything_is_here)
-        with self.records.read() as connection:
-            waiting = sets.to_start(connection)
-        for set_id, run in waiting:
-            flow.start(set_id, run)
-            with self.records.write() as connection:
-                sets.started(connection, set_id, run)
-        if time.monotonic() >= self._resume_at:
-            self._resume_at = time.monotonic() + _RESUME_EVERY_S
-            with self.records.read() as connection:
-                dispatches = deliveries.to_resume(connection)
-            for dispatch in dispatches:
-                if dispatch not in self._resumed:
-                    flow.start_delivery(*dispatch)
-                    self._resumed.add(dispatch)
-
-    def run(self, stopping: Callable[[float], bool]) -> None:
-        """Tick until `stopping(seconds)`, which waits that long, says so."""
-        while not stopping(_TICK_S):
-            self.tick()

@@ -18,6 +18,7 @@ from node.records.database import Records
 from node.records.states import Ending, JobState
 from node.settings import Settings, parse
 from node.stages.receive import Arrival, Intake, Rejected
+from node.worker import Worker
 from pipelines import SHIPPED
 
 _OUT: Final = "out"
@@ -58,7 +59,7 @@ def process(
             with closing(app.intake_of(settings, records, app.spool_of(settings), child)) as intake:
                 names = {path: str(path.relative_to(source if source.is_dir() else source.parent)) for path in files}
                 _take(names, records, intake, outcome, progress)
-            with app.Worker(settings, progress=lambda _, done, total: progress("infer", done, total)) as worker:
+            with Worker(settings, progress=lambda _, done, total: progress("infer", done, total)) as worker:
                 worker.tick(everything_is_here=True)
                 _wait(worker, records)
             outcome.series = list(_series(records))
@@ -119,7 +120,7 @@ def _take(
         instances.close_association(connection, key=key, at=time.time(), ending=Ending.RELEASED)
 
 
-def _wait(worker: app.Worker, records: Records) -> None:
+def _wait(worker: Worker, records: Records) -> None:
     pause = threading.Event()
     while True:
         with records.read() as connection:

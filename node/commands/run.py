@@ -9,14 +9,11 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-import uvicorn
-
 from node import app
 from node.child import die_with_parent
 from node.errors import BadSetting
 from node.log import configure, log
 from node.metrics import METRICS
-from node.page.app import make
 from node.records.database import Records
 from node.settings import Settings, load
 from node.supervisor import Supervisor
@@ -69,6 +66,8 @@ def _receiver(settings: Settings, stop: threading.Event) -> None:
 
 
 def _worker(settings: Settings, stop: threading.Event) -> None:
+    from node.worker import Worker  # only here: the other parts start in half the time without it
+
     beaten = 0.0
 
     def stopping(seconds: float) -> bool:
@@ -78,11 +77,15 @@ def _worker(settings: Settings, stop: threading.Event) -> None:
             _beat(settings, "worker")
         return stop.wait(seconds)
 
-    with app.Worker(settings) as worker:
+    with Worker(settings) as worker:
         worker.run(stopping)
 
 
 def _page(settings: Settings, stop: threading.Event) -> None:
+    import uvicorn
+
+    from node.page.app import make
+
     with closing(Records(settings.node.state.absolute())) as records:
         application = make(
             records=records,

@@ -3,8 +3,6 @@
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import alembic.command
-import alembic.config
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError
@@ -21,6 +19,9 @@ def url(state: Path) -> str:
 
 def migrate(state: Path) -> None:
     """Bring the records to this version's tables. Raises BadSetting if they are newer or damaged."""
+    import alembic.command  # only here: the processes that never migrate start sooner without it
+    import alembic.config
+
     config = alembic.config.Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("sqlalchemy.url", url(state).replace("%", "%%"))

@@ -27,15 +27,14 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
-def archives(tmp_path: Path) -> Iterator[tuple[Orthanc, StoreScp]]:
-    with Orthanc(tmp_path / "orthanc") as orthanc, StoreScp(tmp_path / "storescp") as storescp:
-        yield orthanc, storescp
-
-
-@pytest.fixture
-def node(tmp_path: Path, archives: tuple[Orthanc, StoreScp]) -> Iterator[RunningNode]:
-    with RunningNode(tmp_path, settings_for(tmp_path, destinations=archives)) as running:
+def node(tmp_path: Path) -> Iterator[RunningNode]:
+    """A node that delivers into a folder."""
+    with RunningNode(tmp_path, settings_for(tmp_path)) as running:
         yield running
+
+
+def delivered(node: RunningNode) -> dict[str, bytes]:
+    return pixels(sorted((node.folder / "delivered").rglob("*.dcm")))
 
 
 def pixels(files: list[Path]) -> dict[str, bytes]:
@@ -55,32 +54,28 @@ def expected(phantom: list[Path], tmp_path_factory: pytest.TempPathFactory) -> d
 
 
 def test_the_same_series_twice_gives_the_same_uids_and_no_second_copy(
-    node: RunningNode, archives: tuple[Orthanc, StoreScp], phantom: list[Path], expected: dict[str, bytes]
+    tmp_path: Path, orthanc: Orthanc, storescp: StoreScp, phantom: list[Path], expected: dict[str, bytes]
 ) -> None:
-    for _ in range(2):
-        (sent,) = dcmsend(node.port, phantom, called=AE_TITLE)
-        assert sent.stored == SLICES
-        node.wait_settled(1)
+    with RunningNode(tmp_path, settings_for(tmp_path, destinations=[orthanc, storescp])) as node:
+        for _ in range(2):
+            (sent,) = dcmsend(node.port, phantom, called=AE_TITLE)
+            assert sent.stored == SLICES
+            node.wait_settled(1)
 
-    assert len(node.sets()) == len(node.jobs()) == 1
-    orthanc, storescp = archives
-    assert orthanc.count() == SLICES
-    assert pixels(storescp.files()) == expected, "as `imaging-node process` made it, byte for byte"
+        assert len(node.sets()) == len(node.jobs()) == 1
+        assert orthanc.count() == SLICES
+        assert pixels(storescp.files()) == expected, "as `imaging-node process` made it, byte for byte"
 
 
 def test_shuffled_over_four_associations_beside_another_series(
-    node: RunningNode,
-    archives: tuple[Orthanc, StoreScp],
-    phantom: list[Path],
-    other: list[Path],
-    expected: dict[str, bytes],
+    node: RunningNode, phantom: list[Path], other: list[Path], expected: dict[str, bytes]
 ) -> None:
     for sent in dcmsend(node.port, shuffled([*phantom, *other]), called=AE_TITLE, associations=4):
         assert sent.returncode == 0
     node.wait_settled(2)
 
     assert len(node.sets()) == len(node.jobs()) == 2
-    found = pixels(archives[1].files())
+    found = delivered(node)
     assert len(found) == 2 * SLICES
     assert {uid: data for uid, data in found.items() if uid in expected} == expected
 
@@ -99,11 +94,7 @@ def test_a_late_slice_makes_a_new_version_and_leaves_the_old_one(node: RunningNo
 
 
 def test_other_pixels_under_a_known_uid_are_put_aside(
-    node: RunningNode,
-    archives: tuple[Orthanc, StoreScp],
-    phantom: list[Path],
-    expected: dict[str, bytes],
-    tmp_path: Path,
+    node: RunningNode, phantom: list[Path], expected: dict[str, bytes], tmp_path: Path
 ) -> None:
     forged = with_other_pixels(phantom[3], tmp_path / "forged.dcm")
 
@@ -114,7 +105,7 @@ def test_other_pixels_under_a_known_uid_are_put_aside(
     assert answer.statuses == (0xC001,)
     (series,) = {job["source_series_uid"] for job in node.jobs()}
     assert "other pixels" in node.show(series)["quarantined"][0]
-    assert pixels(archives[1].files()) == expected, "the first one stays"
+    assert delivered(node) == expected, "the first one stays"
     assert "imaging_node_quarantined_instances 1.0" in node.metrics()
 
 
