@@ -40,7 +40,7 @@ CT_DENOISE = Pipeline(
         geometry_equal(),
         within_range(lowest_hu=LOWEST_HU, highest_hu=HIGHEST_HU),
         mean_shift_below(soft_hu=2.0, other_hu=5.0),
-        residual_is_noise(limit=1.5),
+        residual_is_noise(limit=1.15),
     ),
     gives=Images(
         kind="DN",

@@ -1,5 +1,8 @@
 """Engines: nothing runs that is not the validated file, and every refusal says the fact and the fix."""
 
+import dataclasses
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -105,7 +108,19 @@ def test_a_specification_with_other_tensor_names_than_the_graph_is_refused(copy:
 
 
 def _with_digest(spec: EngineSpec) -> EngineSpec:
-    import dataclasses
-    import hashlib
-
     return dataclasses.replace(spec, sha256=hashlib.sha256(weights_path(spec).read_bytes()).hexdigest())
+
+
+def test_the_card_gives_the_figures_of_the_weights_that_ship() -> None:
+    spec = load_spec("ct_denoise")
+    card = (HERE / "cards" / "ct_denoise.md").read_text(encoding="utf-8")
+    found = json.loads((HERE / "cards" / "ct_denoise.json").read_text(encoding="utf-8"))
+
+    assert found["engine"] == {"name": spec.name, "version": spec.version, "sha256": spec.sha256}
+    assert spec.sha256[:20] in card
+    assert "Not clinically\n> validated, not a medical device" in card
+    for entry in found["conditions"].values():
+        ours = entry["network"]["rmse"]["mean"]
+        assert f"{ours:.2f} [" in card
+        assert ours < entry["gaussian"]["rmse"]["mean"]
+        assert ours < entry["total_variation"]["rmse"]["mean"]

@@ -37,9 +37,7 @@ def test_the_low_pass_keeps_a_constant_and_has_the_width_it_says() -> None:
     assert (made.sum(0) * (place - middle) ** 2).sum().sqrt().item() == pytest.approx(6.0, rel=0.05)
 
 
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning"
-)  # torch: its TorchScript exporter is kept
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch: its TorchScript exporter is kept
 @pytest.mark.filterwarnings("ignore:Constant folding")
 def test_the_exported_file_computes_what_torch_computes(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
