@@ -13,6 +13,7 @@ from engines.store import load_spec, read_weights
 from node.child import Child
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import BadSetting, Refuse
+from node.log import log
 from node.metrics import METRICS
 from node.peers.dimse_client import Address
 from node.peers.dimse_server import Listener, Listening
@@ -135,7 +136,10 @@ def receiver(settings: Settings) -> Iterator[Listener]:
 
         def store(arrival: Arrival) -> bool:
             with METRICS.stage_seconds.labels(stage="receive").time():
-                return intake.store(arrival)
+                new = intake.store(arrival)
+            if not new:
+                log.info("the same instance again; the first one stays", bytes=len(arrival.data_set))
+            return new
 
         node = Listening(
             store=store,
