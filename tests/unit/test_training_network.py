@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="torch is only in the extra `train`;
 
 from engines.networks.pu_unet import LowPass, NoiseLevel, PuUnet  # noqa: E402 - after the skip
 from engines.training.export import to_onnx  # noqa: E402
-from engines.training.train import BATCH, SIDE, loss_of  # noqa: E402
+from engines.training.train import BATCH, PROBES, SIDE, loss_of  # noqa: E402
 
 
 def test_before_training_the_network_is_the_identity() -> None:
@@ -64,7 +64,7 @@ def test_a_step_against_the_gradient_lowers_the_loss() -> None:
     clean = torch.zeros(BATCH, 1, SIDE, SIDE)
     noisy = clean + torch.randn_like(clean) * 20
     level = torch.full((BATCH, 1, 1, 1), 20.0)
-    probe = torch.zeros(2, 1, SIDE, SIDE)
+    probe = torch.zeros(PROBES, 1, SIDE, SIDE)
     probe[:, :, 40:50, 40:50] = 30.0
     optimiser = torch.optim.SGD(network.parameters(), 0.01)
 
