@@ -77,7 +77,10 @@ class Child:
         self._starter.shutdown()
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self._process.communicate()  # it died while idle: close its pipes
+            self._process = None
+        if self._process is None:
             self._process = self._starter.submit(self._start).result()
         return self._process
 
