@@ -14,7 +14,7 @@ from node.child import Child
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import BadSetting, Refuse
 from node.log import log
-from node.metrics import METRICS
+from node.metrics import METRICS, prime_receiver
 from node.peers.dimse_client import Address
 from node.peers.dimse_server import Listener, Listening
 from node.records import instances
@@ -113,6 +113,7 @@ def decoder_of(settings: Settings) -> Child:
 def receiver(settings: Settings) -> Iterator[Listener]:
     """A listening receiver."""
     me = f"{os.getpid()}-{time.time_ns()}"[:32]
+    prime_receiver(Status)
     with ExitStack() as stack:
         records = stack.enter_context(contextlib.closing(Records(settings.node.state.absolute())))
         child = stack.enter_context(contextlib.closing(decoder_of(settings)))

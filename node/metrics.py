@@ -62,6 +62,31 @@ METRICS: Final = Metrics(
 )
 
 
+def prime_receiver(statuses: Iterable[int]) -> None:
+    """Show every series of the receiver from the start, at 0: a rate needs a first value."""
+    for status in statuses:
+        METRICS.stored.labels(status=f"{status:#06x}")
+    for reason in ("unknown_peer", "called_ae_title", "limit"):
+        METRICS.associations_refused.labels(reason=reason)
+    METRICS.stage_seconds.labels(stage="receive")
+
+
+def prime_worker(destinations: Iterable[str], pipelines: Iterable[str]) -> None:
+    """The same for the worker."""
+    for name in destinations:
+        METRICS.instances_delivered.labels(destination=name)
+        METRICS.instances_failed.labels(destination=name)
+        METRICS.delivery_failures.labels(destination=name)
+    for name in pipelines:
+        METRICS.inference_seconds.labels(pipeline=name)
+    for stage in ("route", "prepare", "infer", "check", "derive", "deliver"):
+        METRICS.stage_seconds.labels(stage=stage)
+    for state, reason in (
+        ("held", "worker_died"), ("refused", "input_refused"), ("failed", "retries_exhausted"), ("failed", "fault"),
+    ):  # fmt: skip
+        METRICS.holds.labels(state=state, reason=reason)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Level:
     """One gauge read at scrape time: values by label."""

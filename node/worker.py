@@ -16,6 +16,7 @@ from engines.engine import EngineError
 from engines.ort import OrtEngine
 from node import app, flow
 from node.errors import BadSetting
+from node.metrics import prime_worker
 from node.peers import dimse_client
 from node.peers.dimse_client import Address
 from node.records import deliveries, sets
@@ -51,6 +52,7 @@ class Worker:
     def _build(self, stack: ExitStack) -> None:
         settings, state = self._settings, self._settings.node.state.absolute()
         pipelines = app.pipelines_of(settings)
+        prime_worker([destination.name for destination in settings.destinations], pipelines)
         specs = app.specs_of(settings, pipelines)
         spool = app.spool_of(settings)
         self.records = stack.enter_context(contextlib.closing(Records(state)))

@@ -19,27 +19,28 @@ SLICES = 24
 def outage(folder: Path, seconds: float) -> dict[str, float]:
     """Kill an archive in mid-delivery, leave it down, start it again; asserts that all arrives, once."""
     files = make_series(folder / "phantom", slices=SLICES)
-    with Orthanc(folder / "orthanc") as orthanc, StoreScp(folder / "storescp") as storescp:
-        with RunningNode(folder, settings_for(folder, destinations=[orthanc, storescp])) as node:
-            dcmsend(node.port, files, called=AE_TITLE)
-            wait_until("the first derived slices arrive", lambda: orthanc.count() >= 3, timeout_s=60, every_s=0.02)
-            orthanc.stop(kill=True)
-            wait_until("the other archive has all", lambda: len(storescp.files()) == SLICES, timeout_s=60)
-            time.sleep(seconds)
-            (job,) = node.jobs()
-            assert job["state"] == "delivering"
-            assert 'imaging_node_deliveries_waiting{destination="orthanc"}' in node.metrics()
-            orthanc.start()
-            back = time.monotonic()
-            node.wait_settled(1, timeout_s=90)
-            resumed_s = time.monotonic() - back
+    orthanc, storescp = Orthanc(folder / "orthanc"), StoreScp(folder / "storescp")
+    node = RunningNode(folder, settings_for(folder, destinations=[orthanc, storescp]))
+    with orthanc, storescp, node:
+        dcmsend(node.port, files, called=AE_TITLE)
+        wait_until("the first derived slices arrive", lambda: orthanc.count() >= 3, timeout_s=60, every_s=0.02)
+        orthanc.stop(kill=True)
+        wait_until("the other archive has all", lambda: len(storescp.files()) == SLICES, timeout_s=60)
+        time.sleep(seconds)
+        (job,) = node.jobs()
+        assert job["state"] == "delivering"
+        assert 'imaging_node_deliveries_waiting{destination="orthanc"}' in node.metrics()
+        orthanc.start()
+        back = time.monotonic()
+        node.wait_settled(1, timeout_s=90)
+        resumed_s = time.monotonic() - back
 
-            (job,) = node.jobs()
-            assert job["state"] == "delivered"
-            assert orthanc.count() == SLICES
-            assert len(storescp.files()) == SLICES
-            rows = node.show(job["source_series_uid"])["sets"][0]["jobs"][0]["destinations"]
-            assert {row["destination"]: row["confirmed"] for row in rows} == {"orthanc": SLICES, "storescp": SLICES}
+        (job,) = node.jobs()
+        assert job["state"] == "delivered"
+        assert orthanc.count() == SLICES
+        assert len(storescp.files()) == SLICES
+        rows = node.show(job["source_series_uid"])["sets"][0]["jobs"][0]["destinations"]
+        assert {row["destination"]: row["confirmed"] for row in rows} == {"orthanc": SLICES, "storescp": SLICES}
     return {"outage_s": seconds, "delivered": SLICES, "twice": 0, "all_there_after_s": round(resumed_s, 1)}
 
 

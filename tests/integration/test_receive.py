@@ -154,7 +154,7 @@ def test_the_metrics_page_is_valid_and_counts(node: RunningNode, phantom: list[P
         for name in (
             "associations_total", "instances_received_total", "received_bytes_total", "sets", "jobs", "stage_seconds",
             "queue_depth", "inference_seconds", "instances_delivered_total", "last_in_to_first_out_seconds",
-            "disk_free_bytes",
+            "disk_free_bytes", "instances_failed_total", "holds_total", "associations_refused_total",
         )
     }  # fmt: skip
     for stage in ("receive", "route", "prepare", "infer", "check", "derive", "deliver"):
