@@ -1,0 +1,122 @@
+"""A wrong setting stops the start: one line that says what to change, exit status 2, and nothing is left running."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.store import HERE, load_spec, weights_path
+from node.records.database import FILE_NAME
+from tests.peers import HOST
+from tests.running_node import settings_for, write_toml
+
+ONE_LINE = re.compile(r"imaging-node: [^\n]+\n")
+
+
+def start(folder: Path, raw: dict[str, Any]) -> tuple[int, str]:
+    """`imaging-node run` until it gives up: exit status and standard error; its whole process group must be gone."""
+    file = write_toml(folder / "node.toml", raw)
+    command = [sys.executable, "-m", "node", "run", "-c", str(file)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        said, trouble = process.communicate(timeout=60)
+    assert said == ""
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    return process.returncode, trouble
+
+
+def copied_engines(folder: Path) -> Path:
+    for part in ("specs", "weights"):
+        shutil.copytree(HERE / part, folder / part)
+    return folder
+
+
+def unknown_key(folder: Path, raw: dict[str, Any]) -> str:
+    raw["receiver"]["prot"] = 104
+    return r"receiver\.prot: unknown key\. Mend the file and start again\."
+
+
+def bad_ae_title(folder: Path, raw: dict[str, Any]) -> str:
+    raw["receiver"]["ae_title"] = "SEVENTEEN-LETTERS"
+    return r"receiver\.ae_title: an AE title has 1 to 16 printable ASCII characters"
+
+
+def unknown_pipeline(folder: Path, raw: dict[str, Any]) -> str:
+    raw["rules"][0]["pipeline"] = "ct-denoize"
+    return r"A rule names pipeline 'ct-denoize'\. Known are ct-denoise\."
+
+
+def unknown_destination(folder: Path, raw: dict[str, Any]) -> str:
+    raw["rules"][0]["destinations"] = ["pacs"]
+    return r"rule 'ct' names destination 'pacs'; known are folder\."
+
+
+def unwritable_spool(folder: Path, raw: dict[str, Any]) -> str:
+    (folder / "file").write_bytes(b"")
+    raw["node"]["state"] = str(folder / "file" / "state")
+    return r"The spool .* cannot be written: Not a directory\. .* set node\.state to another one\."
+
+
+def missing_engine(folder: Path, raw: dict[str, Any]) -> str:
+    (folder / "engines").mkdir()
+    raw["engines"] = {"folder": str(folder / "engines")}
+    return r"No specification of engine ct_denoise in .* Install the engine again"
+
+
+def damaged_engine(folder: Path, raw: dict[str, Any]) -> str:
+    engines = copied_engines(folder / "engines")
+    weights = weights_path(load_spec("ct_denoise", engines))
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(bytes(data))
+    raw["engines"] = {"folder": str(engines)}
+    return r"The weights of engine ct_denoise .* have sha256 .*, not .* install the engine again"
+
+
+def damaged_records(folder: Path, raw: dict[str, Any]) -> str:
+    state = Path(raw["node"]["state"])
+    state.mkdir(parents=True)
+    (state / FILE_NAME).write_bytes(b"no database" * 1000)
+    return r"The records in .* cannot be opened: .* restore the file from a backup\."
+
+
+FAULTS = (
+    unknown_key, bad_ae_title, unknown_pipeline, unknown_destination, unwritable_spool, missing_engine, damaged_engine,
+    damaged_records,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_one_line_says_what_to_change(tmp_path: Path, fault: Callable[[Path, dict[str, Any]], str]) -> None:
+    raw = settings_for(tmp_path)
+    said = fault(tmp_path, raw)
+
+    status, trouble = start(tmp_path, raw)
+
+    assert status == 2
+    assert ONE_LINE.fullmatch(trouble), trouble
+    assert re.search(said, trouble), trouble
+
+
+@pytest.mark.parametrize("part", ["receiver", "page"])
+def test_a_port_that_is_taken_is_named_with_its_setting(tmp_path: Path, part: str) -> None:
+    with socket.create_server((HOST, 0)) as holder:
+        port = holder.getsockname()[1]
+        raw = settings_for(tmp_path)
+        raw[part]["port"] = port
+
+        status, trouble = start(tmp_path, raw)
+
+    assert status == 2
+    assert ONE_LINE.fullmatch(trouble), trouble
+    assert f"Port {port} on {HOST} cannot be opened: Address already in use." in trouble
+    assert f"Set {part}.host and {part}.port to a free one" in trouble
