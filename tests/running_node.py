@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from node.commands import look
 from node.commands.run import alive
-from node.records import jobs, sets
+from node.records import instances, jobs, sets
 from node.records.database import Records
 from node.settings import Settings, parse
 from tests.peers import HOST, Orthanc, StoreScp, free_port, wait_until
@@ -152,6 +152,13 @@ class RunningNode:
 
     def records(self) -> Records:
         return Records(self.settings.node.state.absolute())
+
+    def received(self, sop_instance_uid: str) -> Path:
+        """The spooled file of an instance."""
+        with closing(self.records()) as records, records.read() as connection:
+            found = instances.by_uid(connection, sop_instance_uid)
+        assert found is not None, "the node never received it"
+        return self.settings.node.state.absolute() / "spool" / "in" / found.file[:2] / found.file
 
     def jobs(self) -> list[dict[str, Any]]:
         with closing(self.records()) as records:

@@ -137,12 +137,13 @@ class residual_is_noise:
     takes the edges themselves (q far above 1). Where the flat part lost less than `quiet_hu` SD there is no noise to
     compare with, and only the absolute loss at edges is judged.
 
+    quiet_hu: an edge that lost this little is not seen in any CT; averaged images without noise lose 1 HU
     limit: calibrated on held-back slices, see engines/cards/ct_denoise.md
     every: one slice of this many is measured, from the middle of the first group
     """
 
     limit: float
-    quiet_hu: float = 1.0
+    quiet_hu: float = 2.0
     every: int = 4
     body_hu: tuple[float, float] = (-200.0, 1500.0)
 

@@ -5,7 +5,7 @@ import subprocess
 import threading
 import urllib.error
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import pydicom
@@ -16,7 +16,6 @@ from pynetdicom import AE
 from node.demo.phantom import make_series
 from node.dicom.classes import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from node.dicom.part10 import split
-from node.records import instances
 from tests.peers import HOST, dcmsend, promtool_check_metrics, run_tool, wait_until, which_or_skip
 from tests.running_node import AE_TITLE, RunningNode, settings_for
 from tests.senders import send_as_they_are
@@ -33,13 +32,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
     folder = tmp_path_factory.mktemp("node")
     with RunningNode(folder, settings_for(folder, receiver={"maximum_associations": 4})) as running:
         yield running
-
-
-def spooled(node: RunningNode, uid: str) -> Path:
-    with closing(node.records()) as records, records.read() as connection:
-        found = instances.by_uid(connection, uid)
-    assert found is not None
-    return Path(node.settings.node.state / "spool" / "in" / found.file[:2] / found.file)
 
 
 def rejection(node: RunningNode, *, calling: str = "OTHER", called: str = AE_TITLE) -> tuple[int, int, int] | None:
@@ -60,7 +52,7 @@ def test_the_bytes_in_the_spool_are_the_bytes_that_came(node: RunningNode, phant
     assert sent.stored == len(phantom)
     for path in phantom:
         meta, data_set = split(path)
-        stored = spooled(node, meta.sop_instance_uid)
+        stored = node.received(meta.sop_instance_uid)
         assert split(stored)[1] == data_set
         assert stored.read_bytes()[:132] == b"\0" * 128 + b"DICM"
 
