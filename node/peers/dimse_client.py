@@ -57,13 +57,15 @@ def association(
     ae.dimse_timeout = ae.network_timeout = address.response_s
     for abstract, syntaxes in contexts:
         ae.add_requested_context(abstract, list(syntaxes))
-    handlers: list[Any] = [(evt.EVT_CONN_OPEN, _no_delay)]
+    connected: list[Any] = []
+    handlers: list[Any] = [(evt.EVT_CONN_OPEN, _no_delay), (evt.EVT_CONN_OPEN, connected.append)]
     try:
         opened = ae.associate(address.host, address.port, ae_title=address.called_ae, evt_handlers=handlers)
     except (OSError, RuntimeError, ValueError) as error:
         raise Unreachable(f"{purpose}: {type(error).__name__} at {address.host}:{address.port}.") from error
     if not opened.is_established:
-        raise Unreachable(f"{purpose}: {_why_not(opened)}.", fix="Check host, port and AE titles of the destination.")
+        why = _why_not(opened) if connected else f"no connection to {address.host}:{address.port}"
+        raise Unreachable(f"{purpose}: {why}.", fix="Check host, port and AE titles of the destination.")
     try:
         yield opened
     finally:
@@ -82,7 +84,7 @@ def _why_not(failed: Association) -> str:
         return f"the peer rejected the association ({answer.result_str}: {answer.reason_str})"
     if failed.is_aborted:
         return "the peer aborted the association or took none of the presentation contexts"
-    return "no connection"
+    return "the peer did not answer the association request"
 
 
 def echo(address: Address) -> None:
