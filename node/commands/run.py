@@ -1,5 +1,6 @@
 """`imaging-node run`: the node, or one of its parts."""
 
+import errno
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from node.supervisor import Supervisor
 
 _BEAT_S = 1.0
 _SILENT_S = 10.0
+_DYING_S = 3.0
 
 
 def node(settings_file: Path) -> int:
@@ -142,12 +144,18 @@ def faults(settings: Settings) -> dict[str, str]:
 
 def _port_is_free(host: str, port: int, name: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise BadSetting(
-                f"Port {port} on {host} cannot be opened: {error.strerror}.",
-                fix=f"Set {name}.host and {name}.port to a free one, or stop what holds it.",
-            ) from error
+    until = time.monotonic() + _DYING_S
+    while True:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                return
+            except OSError as error:
+                # The processes of a node that was killed a moment ago may still be on their way out.
+                if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                    raise BadSetting(
+                        f"Port {port} on {host} cannot be opened: {error.strerror}.",
+                        fix=f"Set {name}.host and {name}.port to a free one, or stop what holds it.",
+                    ) from error
+        time.sleep(0.1)
