@@ -28,6 +28,10 @@ class Unreachable(Retry):
     """Nobody answered there, or not as a DICOM peer."""
 
 
+class NoContext(Unreachable):
+    """The peer answered, but took none of the presentation contexts."""
+
+
 class Broken(Retry):
     """The association ended before everything was answered."""
 
@@ -49,7 +53,7 @@ class Address:
 def association(
     address: Address, contexts: Sequence[tuple[str, Sequence[str]]], *, purpose: str
 ) -> Iterator[Association]:
-    """An established association, released at the end. Raises Unreachable, naming why."""
+    """An established association, released at the end. Raises Unreachable or NoContext, naming why."""
     ae = AE(ae_title=address.calling_ae)
     ae.implementation_class_uid = address.implementation_uid
     ae.connection_timeout = ae.acse_timeout = address.connect_s
@@ -63,6 +67,8 @@ def association(
         opened = ae.associate(address.host, address.port, ae_title=address.called_ae, evt_handlers=handlers)
     except (OSError, RuntimeError, ValueError) as error:
         raise Unreachable(f"{purpose}: {type(error).__name__} at {address.host}:{address.port}.") from error
+    if not opened.is_established and opened.rejected_contexts:
+        raise NoContext(f"{purpose}: the peer took none of the presentation contexts.", fix="See its SOP classes.")
     if not opened.is_established:
         why = _why_not(opened) if connected else f"no connection to {address.host}:{address.port}"
         raise Unreachable(f"{purpose}: {why}.", fix="Check host, port and AE titles of the destination.")
@@ -83,7 +89,7 @@ def _why_not(failed: Association) -> str:
         answer: Any = failed.acceptor.primitive
         return f"the peer rejected the association ({answer.result_str}: {answer.reason_str})"
     if failed.is_aborted:
-        return "the peer aborted the association or took none of the presentation contexts"
+        return "the peer aborted the association"
     return "the peer did not answer the association request"
 
 
@@ -153,17 +159,18 @@ def instances_related(address: Address, *, study_uid: str, series_uid: str) -> i
 
 
 def _find(address: Address, query: Dataset) -> list[Dataset] | None:
-    contexts = [(STUDY_ROOT_FIND, [EXPLICIT_LE, IMPLICIT_LE]), (VERIFICATION, [IMPLICIT_LE])]
-    with association(address, contexts, purpose="C-FIND") as opened:
-        if STUDY_ROOT_FIND not in {c.abstract_syntax for c in opened.accepted_contexts}:
-            return None
-        answers: list[Dataset] = []
-        for status, answer in opened.send_c_find(query, STUDY_ROOT_FIND):
-            code = int(status.Status) if "Status" in status else None
-            if code in _PENDING and answer is not None:
-                answers.append(answer)
-            elif code != 0x0000:
-                # An archive that stores for everybody may answer questions of a few only: no answer, not a fault.
-                log.warning("C-FIND not answered", status="none" if code is None else f"{code:#06x}")
-                return None
-        return answers
+    contexts = [(STUDY_ROOT_FIND, [EXPLICIT_LE, IMPLICIT_LE])]
+    try:
+        with association(address, contexts, purpose="C-FIND") as opened:
+            answers: list[Dataset] = []
+            for status, answer in opened.send_c_find(query, STUDY_ROOT_FIND):
+                code = int(status.Status) if "Status" in status else None
+                if code in _PENDING and answer is not None:
+                    answers.append(answer)
+                elif code != 0x0000:
+                    # An archive that stores for everybody may answer questions of a few only: no answer, not a fault.
+                    log.warning("C-FIND not answered", status="none" if code is None else f"{code:#06x}")
+                    return None
+            return answers
+    except NoContext:
+        return None
