@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -123,6 +124,7 @@ def main() -> None:
     """Serve requests from standard input until it closes."""
     memory_mb, seconds, parent = (int(text) for text in sys.argv[1:4])
     die_with_parent(parent)
+    warnings.simplefilter("ignore")  # pydicom's quote values of the data set, and standard error is the node's log
     limit = memory_mb << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

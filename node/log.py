@@ -27,6 +27,7 @@ def configure(level: str, *, part: str) -> None:
     structlog.contextvars.bind_contextvars(part=part)
     # Libraries speak through us, warnings and worse only: some of them log what they were sent.
     logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()], force=True)
+    logging.captureWarnings(True)  # Python's own would go to standard error with the values that they quote
 
 
 class _ToStructlog(logging.Handler):
