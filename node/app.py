@@ -1,6 +1,7 @@
 """Builds every object from the settings: the only file that knows them all, or reads the environment."""
 
 import contextlib
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,29 @@ def prepare_state(settings: Settings) -> None:
     spool_of(settings).prepare()
     migrate(state)
     Records(state).close()
+
+
+@contextmanager
+def alone(settings: Settings, name: str) -> Iterator[None]:
+    """Hold the lock `name` of this node's folder: two nodes on one folder would work against each other.
+
+    A process that was killed a moment ago may still be on its way out; it gets three seconds. Raises BadSetting.
+    """
+    path = settings.node.state.absolute() / f"{name}.lock"
+    with path.open("w") as file:
+        until = time.monotonic() + 3.0
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise BadSetting(
+                        f"Another process ({name}) uses {settings.node.state}.",
+                        fix="Stop it, or give each node a node.state of its own.",
+                    ) from error
+                time.sleep(0.1)
+        yield
 
 
 def metrics_folder(settings: Settings) -> Path:

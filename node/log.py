@@ -26,6 +26,9 @@ def configure(level: str, *, part: str) -> None:
     )
     structlog.contextvars.bind_contextvars(part=part)
     # Libraries speak through us, warnings and worse only: some of them log what they were sent.
+    # Two that warn of every odd value they meet; what matters of it is in the status and in the reasons of the gate.
+    for name in ("pydicom", "pynetdicom"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()], force=True)
     logging.captureWarnings(True)  # Python's own would go to standard error with the values that they quote
 

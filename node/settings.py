@@ -1,8 +1,9 @@
 """One TOML file, typed, checked whole before the port opens. Unknown keys are refused."""
 
+import difflib
 import ipaddress
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -155,6 +156,11 @@ class Settings(_Part):
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> Self:
+        if faults := list(self._misfits()):
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _misfits(self) -> Iterator[str]:
         for what, names in (
             ("peers", [p.name for p in self.peers]),
             ("destinations", [d.name for d in self.destinations]),
@@ -162,19 +168,20 @@ class Settings(_Part):
         ):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
-                raise ValueError(f"{what}: the name {twice[0]!r} is used twice; give each its own")
+                yield f"{what}: the name {twice[0]!r} is used twice; give each its own"
         known = {d.name for d in self.destinations}
         for rule in self.rules:
             for name in rule.destinations:
                 if name not in known:
-                    raise ValueError(f"rule {rule.name!r} names destination {name!r}; known are {_list(known)}")
+                    yield f"rule {rule.name!r} names destination {name!r}; known are {_list(known)}"
             for keyword in rule.where:
                 if keyword not in RULE_KEYWORDS:
-                    raise ValueError(f"rule {rule.name!r} asks for {keyword!r}; known are {_list(RULE_KEYWORDS)}")
+                    close = difflib.get_close_matches(keyword, RULE_KEYWORDS, cutoff=0.5)
+                    hint = f"did you mean {_list(close)}?" if close else f"known are {_list(RULE_KEYWORDS)}"
+                    yield f"rule {rule.name!r} asks for {keyword!r}; {hint}"
         asked = self.assemble.ask
         if asked is not None and asked not in {d.name for d in self.destinations if d.kind == "dicom"}:
-            raise ValueError(f"assemble.ask names {asked!r}, which is no destination of kind dicom")
-        return self
+            yield f"assemble.ask names {asked!r}, which is no destination of kind dicom"
 
     def destination(self, name: str) -> DicomDestination | FolderDestination:
         """The destination of that name. Raises KeyError if the settings have none."""

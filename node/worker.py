@@ -20,7 +20,7 @@ from node.metrics import prime_worker
 from node.peers import dimse_client
 from node.peers.dimse_client import Address
 from node.records import deliveries, sets
-from node.records.database import Records
+from node.records.database import Records, url
 from node.settings import DicomDestination, Settings
 from node.stages.assemble import Assembler
 from node.stages.deliver import Deliverer
@@ -89,7 +89,7 @@ class Worker:
         )
         config: DBOSConfig = {
             "name": "imaging-node",
-            "system_database_url": f"sqlite:///{state / 'jobs.sqlite'}",
+            "system_database_url": url(state / "jobs.sqlite").render_as_string(),
             # Fixed: jobs that wait must survive an upgrade. A change to the flow that old jobs cannot follow raises it.
             "application_version": "1",
             "executor_id": "worker",

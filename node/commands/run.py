@@ -36,11 +36,12 @@ def node(settings_file: Path) -> int:
         (settings.page.host, settings.page.port, "page"),
     ):
         _port_is_free(host, port, name)
-    folder = app.metrics_folder(settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.db"):  # counters begin at 0 with the node; Prometheus knows what that means
-        old.unlink()
-    return Supervisor(settings_file, app.child_environment(settings)).run()
+    with app.alone(settings, "node"):
+        folder = app.metrics_folder(settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.db"):  # counters begin at 0 with the node; Prometheus knows what that means
+            old.unlink()
+        return Supervisor(settings_file, app.child_environment(settings)).run()
 
 
 def part(name: str, settings_file: Path, *, parent: int | None) -> None:
@@ -56,7 +57,8 @@ def part(name: str, settings_file: Path, *, parent: int | None) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    {"receiver": _receiver, "worker": _worker, "page": _page}[name](settings, stop)
+    with app.alone(settings, name):
+        {"receiver": _receiver, "worker": _worker, "page": _page}[name](settings, stop)
 
 
 def _receiver(settings: Settings, stop: threading.Event) -> None:

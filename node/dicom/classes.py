@@ -20,6 +20,9 @@ STORAGE_CLASSES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+# One limit for the receiver and the decoder: what is answered with success must be decodable.
+MAXIMUM_INFLATED_BYTES: Final = 1 << 28
+
 IMPLICIT_LE: Final = "1.2.840.10008.1.2"
 EXPLICIT_LE: Final = "1.2.840.10008.1.2.1"
 DEFLATED_LE: Final = "1.2.840.10008.1.2.1.99"

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 
-from node.dicom.classes import DEFLATED_LE, IMPLICIT_LE, TRANSFER_SYNTAXES
+from node.dicom.classes import DEFLATED_LE, IMPLICIT_LE, MAXIMUM_INFLATED_BYTES, TRANSFER_SYNTAXES
 from node.errors import Refuse
 
 # pydicom's messages quote values of the data set; they are no part of any log of ours.
@@ -27,7 +27,6 @@ logging.getLogger("pydicom").propagate = False
 
 Element = RawDataElement | DataElement
 MAXIMUM_FILE_BYTES = 1 << 30
-MAXIMUM_INFLATED_BYTES = 1 << 28
 PIXELS = 0x7FE00008  # the first tag that can hold pixels: (7FE0,0008) to (7FE0,0010)
 _LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 _BINARY = {"US": "<H", "SS": "<h", "UL": "<I", "SL": "<i", "FL": "<f", "FD": "<d", "US or SS": "<H"}

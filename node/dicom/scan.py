@@ -8,6 +8,7 @@ Encoding rules: PS3.5 7.1 (data elements), 7.5 (sequences), A.4 (encapsulated pi
 import hashlib
 import re
 import struct
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Final
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.datadict import keyword_dict
 
-from node.dicom.classes import DEFLATED_LE, IMPLICIT_LE
+from node.dicom.classes import DEFLATED_LE, IMPLICIT_LE, MAXIMUM_INFLATED_BYTES
 
 Header = Mapping[str, tuple[str, ...]]
 """DICOM keyword -> its values as text, stripped of padding. Absent attribute: no key. Empty attribute: empty tuple."""
@@ -24,7 +25,7 @@ Header = Mapping[str, tuple[str, ...]]
 MAX_DEPTH: Final = 64
 MAX_ELEMENTS: Final = 500_000  # an Enhanced object of 2,000 frames with undefined lengths has some 200,000
 MAX_VALUE_BYTES: Final = 16_384  # of an attribute that is kept; longer ones are cut
-MAX_INFLATED_BYTES: Final = 1 << 30
+_INFLATING: Final = threading.BoundedSemaphore(2)  # many small bombs at once must not take the memory of all
 
 _TEXT: Final = (
     "SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID StudyDate SeriesDate AcquisitionDate ContentDate "
@@ -138,8 +139,14 @@ def scan(encoded: bytes | memoryview, transfer_syntax: str) -> Scan:
     encoded:  the data set as it came, without File Meta Information
     raises:   Unreadable if it cannot be walked to its end within the limits
     """
-    data = memoryview(_inflate(encoded) if transfer_syntax == DEFLATED_LE else encoded)
-    cursor = _Cursor(data=data, implicit=transfer_syntax == IMPLICIT_LE)
+    if transfer_syntax == DEFLATED_LE:
+        with _INFLATING:
+            return _scan(memoryview(_inflate(encoded)), implicit=False)
+    return _scan(memoryview(encoded), implicit=transfer_syntax == IMPLICIT_LE)
+
+
+def _scan(data: memoryview, *, implicit: bool) -> Scan:
+    cursor = _Cursor(data=data, implicit=implicit)
     _walk(cursor, 0, len(data), depth=0, end_tag=None, inside=None)
     header = dict(_texts(cursor.kept))
     if cursor.devices:
@@ -158,11 +165,11 @@ def scan(encoded: bytes | memoryview, transfer_syntax: str) -> Scan:
 def _inflate(encoded: bytes | memoryview) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # PS3.5 A.5: raw deflate
     try:
-        data = inflater.decompress(encoded, MAX_INFLATED_BYTES)
+        data = inflater.decompress(encoded, MAXIMUM_INFLATED_BYTES)
     except zlib.error as error:
         raise Unreadable("the deflated data set does not inflate") from error
     if inflater.unconsumed_tail:
-        raise Unreadable(f"the deflated data set inflates to more than {MAX_INFLATED_BYTES} bytes")
+        raise Unreadable(f"the deflated data set inflates to more than {MAXIMUM_INFLATED_BYTES} bytes")
     if not inflater.eof:
         raise Unreadable("the deflated data set ends early")
     return data

@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -13,8 +13,9 @@ from node.errors import BadSetting
 FILE_NAME = "records.sqlite"
 
 
-def url(state: Path) -> str:
-    return f"sqlite:///{state / FILE_NAME}"
+def url(file: Path) -> URL:
+    """For SQLAlchemy; a folder may have any name, also one with a question mark."""
+    return URL.create("sqlite", database=str(file))
 
 
 def migrate(state: Path) -> None:
@@ -24,7 +25,7 @@ def migrate(state: Path) -> None:
 
     config = alembic.config.Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("sqlalchemy.url", url(state).replace("%", "%%"))
+    config.attributes["url"] = url(state / FILE_NAME)
     try:
         alembic.command.upgrade(config, "head")
     except alembic.util.CommandError as error:
@@ -43,7 +44,8 @@ class Records:
     """A connection pool for this process; hand out one transaction at a time."""
 
     def __init__(self, state: Path) -> None:
-        self._engine = create_engine(url(state), connect_args={"timeout": 30}, pool_size=10, max_overflow=40)
+        file = url(state / FILE_NAME)
+        self._engine = create_engine(file, connect_args={"timeout": 30}, pool_size=10, max_overflow=40)
         event.listen(self._engine, "connect", _prepare_connection)
         event.listen(self._engine, "begin", _begin)
         self._writing = self._engine.execution_options(imaging_node_writes=True)

@@ -181,7 +181,7 @@ def test_deflated_data_are_read() -> None:
 
 
 def test_a_deflate_bomb_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.dicom.scan.MAX_INFLATED_BYTES", 1 << 20)
+    monkeypatch.setattr("node.dicom.scan.MAXIMUM_INFLATED_BYTES", 1 << 20)
     deflater = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     bomb = deflater.compress(bytes(1 << 26)) + deflater.flush()
     tracemalloc.start()
