@@ -176,7 +176,7 @@ class Settings(_Part):
                     yield f"rule {rule.name!r} names destination {name!r}; known are {_list(known)}"
             for keyword in rule.where:
                 if keyword not in RULE_KEYWORDS:
-                    close = difflib.get_close_matches(keyword, RULE_KEYWORDS, cutoff=0.5)
+                    close = difflib.get_close_matches(keyword, RULE_KEYWORDS, cutoff=0.75)
                     hint = f"did you mean {_list(close)}?" if close else f"known are {_list(RULE_KEYWORDS)}"
                     yield f"rule {rule.name!r} asks for {keyword!r}; {hint}"
         asked = self.assemble.ask

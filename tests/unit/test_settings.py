@@ -97,7 +97,7 @@ def test_an_unknown_key_is_named_at_every_level(path: tuple[str | int, ...], key
         (("rules",), [], "rules: Tuple should have at least 1 item"),
         (("rules", 0, "destinations"), [], "rules.0.destinations: Tuple should have at least 1 item"),
         (("rules", 0, "destinations"), ["pasc"], "rule 'ct' names destination 'pasc'; known are desk, pacs"),
-        (("rules", 0, "where", "Modalitty"), "CT", "rule 'ct' asks for 'Modalitty'; known are "),
+        (("rules", 0, "where", "Modalitty"), "CT", "rule 'ct' asks for 'Modalitty'; did you mean Modality?"),
         (("rules", 0, "where", "PatientName"), "A*", "rule 'ct' asks for 'PatientName'; known are "),
         (("rules", 0, "where", "KVP"), {"min": 9, "max": 1}, "rules.0.where.KVP: a range from 9 to 1 holds nothing"),
         (("rules", 0, "where", "KVP"), [], "rules.0.where.KVP: a set holds at least one text or number"),
