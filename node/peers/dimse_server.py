@@ -88,6 +88,8 @@ class Listener:
     def _on_requested(self, event: Any) -> None:
         title = event.assoc.requestor.primitive.calling_ae_title
         address = ipaddress.ip_address(event.assoc.requestor.address)
+        # A listener on :: sees IPv4 senders as mapped addresses (RFC 4291 2.5.5.2).
+        address = getattr(address, "ipv4_mapped", None) or address
         known = any(
             peer.ae_title == title and any(address in ipaddress.ip_network(n, strict=False) for n in peer.addresses)
             for peer in self._peers
