@@ -1,0 +1,189 @@
+"""What the documents say and the code does not know, or the other way round."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+from engines.store import load_spec
+from node import settings
+from node.__main__ import app as command_line
+from node.metrics import METRICS
+from node.page.app import levels
+from node.records.database import Records, migrate
+from node.spool import Spool
+from pipelines import SHIPPED
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLE = ROOT / "deploy" / "node.example.toml"
+LARGEST_PICTURE = 400_000  # bytes; a README has to open fast
+
+# Table of the settings file -> its model. A table that can be one of several kinds stands here with each.
+TABLES: list[tuple[str, type[BaseModel]]] = [
+    ("node", settings.Node),
+    ("receiver", settings.Receiver),
+    ("peers", settings.Peer),
+    ("assemble", settings.Assemble),
+    ("destinations", settings.DicomDestination),
+    ("destinations", settings.FolderDestination),
+    ("rules", settings.Rule),
+    ("engines", settings.Engines),
+    ("decoder", settings.Decoder),
+    ("page", settings.Page),
+]
+
+
+def example_tables() -> dict[str, str]:
+    """Text of each table of the example, with its comments; tables of one name joined, `rules.where` part of rules."""
+    tables: dict[str, str] = {}
+    parts = re.split(r"^\[+([\w.]+)\]+\n", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for name, text in zip(parts[1::2], parts[2::2], strict=True):
+        first, _, rest = name.partition(".")
+        tables[first] = tables.get(first, "") + (f"{rest} = ...\n" if rest else "") + text
+    return tables
+
+
+def commands() -> dict[str, Any]:
+    group: Any = typer.main.get_command(command_line)
+    return dict(group.commands)
+
+
+def shown_commands() -> Iterator[tuple[str, str]]:
+    """Every `imaging-node ...` of the README: (command, the rest of the line or of the code span)."""
+    for text in re.findall(r"imaging-node ([^`\n]*)", README):
+        command, _, rest = text.partition(" ")
+        if re.fullmatch(r"[a-z]+", command):
+            yield command, rest
+
+
+def test_example_settings_load() -> None:
+    assert settings.load(EXAMPLE).rules
+
+
+@pytest.mark.parametrize(("table", "model"), TABLES, ids=[model.__name__ for _, model in TABLES])
+def test_example_names_every_setting(table: str, model: type[BaseModel]) -> None:
+    text = example_tables()[table]
+
+    assert [key for key in model.model_fields if not re.search(rf"^(# )?{key} = ", text, re.MULTILINE)] == []
+
+
+def test_every_table_of_the_settings_is_looked_at() -> None:
+    assert {table for table, _ in TABLES} == set(settings.Settings.model_fields)
+
+
+@pytest.mark.parametrize(("table", "model"), TABLES, ids=[model.__name__ for _, model in TABLES])
+def test_example_gives_the_defaults(table: str, model: type[BaseModel]) -> None:
+    found = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))[table]
+    defaults = {
+        key: field.default
+        for key, field in model.model_fields.items()
+        if not field.is_required() and field.default not in (None, {})
+    }
+    kinds = model.model_fields.get("kind")
+    given = found if isinstance(found, list) else [found]
+    given = [one for one in given if kinds is None or one["kind"] in kinds.annotation.__args__]
+
+    assert given
+    assert [{key: one[key] for key in defaults} for one in given] == [defaults] * len(given)
+
+
+def test_commands_of_the_readme_exist() -> None:
+    known = commands()
+    named = {command for command, _ in shown_commands()}
+
+    assert named - known.keys() == set()
+    assert known.keys() - named == set(), "a command that the README does not know"
+
+
+def test_options_of_the_readme_exist() -> None:
+    known = commands()
+    wrong = []
+    for line in README.splitlines():
+        for command in re.findall(r"imaging-node ([a-z]+)", line):
+            options = {option for parameter in known[command].params for option in parameter.opts}
+            wrong += [
+                f"{command} {given}" for given in re.findall(r"(?<![\w-])--?[a-z]+", line) if given not in options
+            ]
+
+    assert wrong == []
+
+
+def test_every_metric_is_in_the_readme(tmp_path: Path) -> None:
+    migrate(tmp_path)
+    spool = Spool(tmp_path, reserve_bytes=0)
+    spool.prepare()
+    records = Records(tmp_path)
+    names = [level.name for level in levels(records, spool)]
+    records.close()
+    for metric in vars(METRICS).values():
+        (family,) = metric.describe()
+        assert family.name.startswith("imaging_node_")
+        names.append(family.name.removeprefix("imaging_node_") + ("_total" if family.type == "counter" else ""))
+
+    assert [name for name in names if f"`{name}`" not in README] == []
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| [\w, ]*\| ", README.split("## Metrics")[1], re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} - set(names) == set()
+
+
+def test_labels_of_the_readme_are_those_of_the_metrics() -> None:
+    labels = dict(re.findall(r"^\| `(\w+)` \| ([\w, ]*?) ?\| ", README.split("## Metrics")[1], re.MULTILINE))
+    for metric in vars(METRICS).values():
+        (family,) = metric.describe()
+        name = family.name.removeprefix("imaging_node_") + ("_total" if family.type == "counter" else "")
+        assert labels[name] == ", ".join(metric._labelnames), name
+
+
+def test_every_decision_is_linked() -> None:
+    decisions = sorted((ROOT / "deploy" / "decisions").glob("*.md"))
+
+    assert decisions
+    assert [path.name for path in decisions if f"(deploy/decisions/{path.name})" not in README] == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "tests/bench/RESULTS.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    path = ROOT / document
+    links = re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8"))
+
+    assert [link for link in links if "://" not in link and not (path.parent / link).is_file()] == []
+
+
+def test_files_that_documents_name_are_there() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "deploy" / "decisions").glob("*.md")]
+    named = {
+        name
+        for page in pages
+        for name in re.findall(r"`((?:node|pipelines|engines|deploy|tests)/[\w./-]+\.\w+)`", page.read_text())
+    }
+
+    assert named
+    assert sorted(name for name in named if not (ROOT / name).is_file()) == []
+
+
+def test_picture_is_small_enough_to_open_at_once() -> None:
+    assert (ROOT / "deploy" / "picture" / "before-after.png").stat().st_size < LARGEST_PICTURE
+
+
+def test_changelog_names_the_pipelines_and_networks_that_ship() -> None:
+    """What reads images must find there which version made them."""
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    shipped = [f"{pipeline.name} {pipeline.version}" for pipeline in SHIPPED.values()]
+    shipped += [f"{spec.name} {spec.version}" for spec in (load_spec(p.engine) for p in SHIPPED.values())]
+
+    assert [name for name in shipped if f"**{name}**" not in changelog] == []
+
+
+def test_label_of_the_demonstration_weights_stands_in_the_readme() -> None:
+    text = " ".join(README.replace("\n>", "\n").split())
+
+    assert (
+        "DEMONSTRATION WEIGHTS. Trained on physics-based simulation and a small number of public images. "
+        "Not clinically validated, not a medical device, not for diagnosis or for replacing an acquisition. "
+        "Original images must be read."
+    ) in text
