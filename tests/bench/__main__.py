@@ -22,14 +22,14 @@ import pytest
 
 from engines.store import load_spec
 from tests.bench.flow import through_the_node
-from tests.bench.transfer import receive, receiver_memory, send, series_maker
+from tests.bench.transfer import Say, receive, receiver_memory, send, series_maker
 from tests.peers import run_tool
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--slices", type=int, default=100, help="of each series (default 100)")
+    parser.add_argument("--slices", type=int, default=150, help="of each series (default 150)")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each figure (default 5)")
     parser.add_argument(
         "--flow-slices", type=int, default=60, help="of each series through the whole node (default 60)"
@@ -45,6 +45,15 @@ def main() -> None:
     def say(text: str) -> None:
         sys.stderr.write(f"{time.monotonic() - began:5.0f} s  {text}\n")
 
+    try:
+        _measure(given, parts, result, say)
+    finally:  # what was measured before a fault is still worth reading
+        result["seconds"] = round(time.monotonic() - began)
+        print("\n".join(_report(result)))
+        print(json.dumps(result))
+
+
+def _measure(given: argparse.Namespace, parts: Sequence[str], result: dict[str, Any], say: Say) -> None:
     with tempfile.TemporaryDirectory(prefix="imaging-node-bench-") as scratch:
         folder = Path(scratch)
         make = series_maker(folder / "series", given.slices)
@@ -60,9 +69,6 @@ def main() -> None:
             result["flow"], result["flow_memory"] = through_the_node(
                 folder, make, runs=given.runs, threads=given.threads, say=say
             )
-    result["seconds"] = round(time.monotonic() - began)
-    print("\n".join(_report(result)))
-    print(json.dumps(result))
 
 
 def _machine(given: argparse.Namespace) -> dict[str, Any]:

@@ -142,8 +142,8 @@ def dcmsend_s(port: int, files: Sequence[Path], *, called: str, case: Case, fail
 
 
 def before_connecting_s(files: Sequence[Path], case: Case) -> float:
-    """What dcmsend takes to start and to read the files; the least of three, so that too little is taken off."""
-    return min(dcmsend_s(free_port(), files, called="NOBODY", case=case, fails=True) for _ in range(3))
+    """What dcmsend takes to start and to read the files; the least of ten, so that too little is taken off."""
+    return min(dcmsend_s(free_port(), files, called="NOBODY", case=case, fails=True) for _ in range(10))
 
 
 def receive(folder: Path, make: MakeSeries, *, runs: int, say: Say) -> dict[str, dict[str, list[float]]]:
@@ -167,6 +167,7 @@ def receive(folder: Path, make: MakeSeries, *, runs: int, say: Say) -> dict[str,
         }
         files = make("receive")
         before_s = {case.name: before_connecting_s(files, case) for case in CASES}
+        say("dcmsend before its first connection: " + ", ".join(f"{1000 * s:.0f} ms" for s in before_s.values()))
         for run in range(-1, runs):  # the first one warms up and is not counted
             for case in CASES:
                 files = make(f"receive/{run}/{case.name}")
