@@ -60,7 +60,12 @@ def start_delivery(job_id: str, destination: str, run: int, attempt: int = 1, pa
 @DBOS.workflow()
 def process(set_id: str) -> None:
     """One complete set, from routing to its deliveries."""
-    for job_id in route(set_id):
+    try:
+        todo = route(set_id)
+    except Exception as error:  # noqa: BLE001  as below, for a set that has no job yet
+        give_up(set_id, _verdict(error)[2])
+        return
+    for job_id in todo:
         try:
             prepared = prepare(job_id)
             result = infer(job_id, prepared)
@@ -77,7 +82,7 @@ def process(set_id: str) -> None:
 @DBOS.workflow()
 def deliver(job_id: str, destination: str, run: int, attempt: int) -> None:
     """One attempt; the next one is queued for later, so that a silent destination holds nothing up."""
-    pause_s = send(job_id, destination)
+    pause_s = send(job_id, destination, attempt)
     if pause_s is not None:
         start_delivery(job_id, destination, run, attempt + 1, pause_s)
 
@@ -112,8 +117,13 @@ def derive(job_id: str, prepared: dict[str, Any], result: str) -> list[tuple[str
 
 
 @DBOS.step()
-def send(job_id: str, destination: str) -> float | None:
-    return _work[0].attempt(job_id, destination).pause_s
+def send(job_id: str, destination: str, attempt: int) -> float | None:
+    return _work[0].attempt(job_id, destination, attempt).pause_s
+
+
+@DBOS.step()
+def give_up(set_id: str, reason: str) -> None:
+    _work[0].give_up(set_id, reason)
 
 
 @DBOS.step()

@@ -201,13 +201,19 @@ class Work:
     def _relative(self, path: str) -> str:
         return str(Path(path).relative_to(self.spool.root))
 
-    def attempt(self, job_id: str, destination: str) -> Attempt:
-        """One attempt to deliver a job to one destination."""
+    def attempt(self, job_id: str, destination: str, number: int) -> Attempt:
+        """One attempt, the `number`-th, to deliver a job to one destination."""
         began = time.monotonic()
-        attempt = self.deliverer.attempt(job_id, destination)
+        attempt = self.deliverer.attempt(job_id, destination, number)
         METRICS.stage_seconds.labels(stage="deliver").observe(time.monotonic() - began)
         log.info("delivery", job=job_id[:12], destination=destination, state=attempt.state, pause_s=attempt.pause_s)
         return attempt
+
+    def give_up(self, set_id: str, reason: str) -> None:
+        """Routing broke: the set is kept, with the reason, until somebody replays it."""
+        log.warning("set not routed", set=set_id[:12])
+        with self.records.write() as connection:
+            sets.route(connection, set_id, state=SetState.FAILED, reasons={"routing": [reason]})
 
     def stop(self, job_id: str, state: JobState, *, cause: str, reason: str) -> None:
         """End a job: held, refused or failed. `cause`: the name of a check, or of a closed set in `flow.py`."""

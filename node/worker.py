@@ -56,6 +56,10 @@ class Worker:
         specs = app.specs_of(settings, pipelines)
         spool = app.spool_of(settings)
         self.records = stack.enter_context(contextlib.closing(Records(state)))
+        with self.records.write() as connection:
+            deliveries.end_unknown(
+                connection, {destination.name for destination in settings.destinations}, at=time.time()
+            )
         child = stack.enter_context(contextlib.closing(app.decoder_of(settings)))
         child.warm()
         try:
@@ -121,10 +125,10 @@ class Worker:
             self._resume_at = time.monotonic() + _RESUME_EVERY_S
             with self.records.read() as connection:
                 dispatches = deliveries.to_resume(connection)
-            for dispatch in dispatches:
-                if dispatch not in self._resumed:
-                    flow.start_delivery(*dispatch)
-                    self._resumed.add(dispatch)
+            for job_id, destination, run, attempt in dispatches:
+                if (job_id, destination, run) not in self._resumed:
+                    flow.start_delivery(job_id, destination, run, attempt)
+                    self._resumed.add((job_id, destination, run))
 
     def run(self, stopping: Callable[[float], bool]) -> None:
         """Tick until `stopping(seconds)`, which waits that long, says so."""

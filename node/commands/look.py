@@ -6,7 +6,7 @@ from typing import Any
 from node.errors import BadSetting
 from node.records import deliveries, events, instances, jobs, sets
 from node.records.database import Records
-from node.records.states import DispatchState, JobState
+from node.records.states import DispatchState, JobState, SetState
 
 _REPLAYABLE = frozenset({JobState.HELD, JobState.REFUSED, JobState.FAILED})
 
@@ -78,7 +78,9 @@ def replay(records: Records, key: str) -> list[str]:
                 asked += [f"delivery to {name}" for name in again]
                 if lost:
                     sets.replay(connection, newest["id"], at=time.time())
-        redo = newest["state"] == "unmatched" or any(job["state"] in _REPLAYABLE for job in newest["jobs"])
+        redo = newest["state"] in (SetState.UNMATCHED, SetState.FAILED) or any(
+            job["state"] in _REPLAYABLE for job in newest["jobs"]
+        )
         if redo:
             sets.replay(connection, newest["id"], at=time.time())
             asked.append(f"version {newest['version']} of the series, from routing on")

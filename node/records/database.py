@@ -51,7 +51,10 @@ class Records:
         self._writing = self._engine.execution_options(imaging_node_writes=True)
 
     def read(self) -> AbstractContextManager[Connection]:
-        """A transaction that sees one state of the records and never waits for a writer."""
+        """A transaction that sees one state of the records and never waits for a writer.
+
+        Fetch results whole (`.all()`): a half-read one would keep the connection in the old state after the block.
+        """
         return self._engine.begin()
 
     def write(self) -> AbstractContextManager[Connection]:

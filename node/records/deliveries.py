@@ -1,5 +1,6 @@
 """What is on its way where: one dispatch for each job and destination, one delivery for each instance of it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,7 @@ def unconfirmed(connection: Connection, job_id: str, destination: str) -> list[P
         )
         .order_by(RESULTS.c.number)
     )
-    return [Parcel(**{**row, "state": DeliveryState(row["state"])}) for row in rows.mappings()]
+    return [Parcel(**{**row, "state": DeliveryState(row["state"])}) for row in rows.mappings().all()]
 
 
 def mark(
@@ -70,16 +71,18 @@ def of_job(connection: Connection, job_id: str) -> list[dict[str, Any]]:
         .where(DISPATCHES.c.job_id == job_id)
         .group_by(DISPATCHES.c.job_id, DISPATCHES.c.destination)
     )
-    return [dict(row) for row in rows.mappings()]
+    return [dict(row) for row in rows.mappings().all()]
 
 
-def attempted(connection: Connection, job_id: str, destination: str, *, trouble: str, refused: bool, at: float) -> None:
-    """Note one attempt. `refused`: it met a permanent failure."""
+def attempted(
+    connection: Connection, job_id: str, destination: str, *, trouble: str, refused: bool, number: int, at: float
+) -> None:
+    """Note attempt `number`; noting it twice is noting it once. `refused`: it met a permanent failure."""
     connection.execute(
         update(DISPATCHES)
         .where(DISPATCHES.c.job_id == job_id, DISPATCHES.c.destination == destination)
         .values(
-            attempts=DISPATCHES.c.attempts + 1,
+            attempts=number,
             refusals=DISPATCHES.c.refusals + int(refused),
             trouble=trouble,
             updated_at=at,
@@ -107,10 +110,20 @@ def end(connection: Connection, job_id: str, destination: str, *, state: Dispatc
     connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(state=final, reason=reason, updated_at=at))
 
 
-def to_resume(connection: Connection) -> list[tuple[str, str, int]]:
-    """Every dispatch that waits: (job, destination, run)."""
-    rows = connection.execute(select(DISPATCHES).where(DISPATCHES.c.state == DispatchState.WAITING)).mappings()
-    return [(row["job_id"], row["destination"], row["run"]) for row in rows]
+def to_resume(connection: Connection) -> list[tuple[str, str, int, int]]:
+    """Every dispatch that waits: (job, destination, run, number of its next attempt)."""
+    rows = connection.execute(select(DISPATCHES).where(DISPATCHES.c.state == DispatchState.WAITING)).mappings().all()
+    return [(row["job_id"], row["destination"], row["run"], row["attempts"] + 1) for row in rows]
+
+
+def end_unknown(connection: Connection, destinations: Collection[str], *, at: float) -> int:
+    """Make dead letters of what waits for a destination that the settings no longer name. Returns how many."""
+    gone = [row for row in to_resume(connection) if row[1] not in destinations]
+    trouble = "The settings no longer name this destination; add it again, then replay."
+    for job_id, destination, _, number in gone:
+        attempted(connection, job_id, destination, trouble=trouble, refused=False, number=number, at=at)
+        end(connection, job_id, destination, state=DispatchState.DEAD, at=at)
+    return len(gone)
 
 
 def replay(connection: Connection, job_id: str, *, at: float) -> list[str]:
@@ -118,7 +131,7 @@ def replay(connection: Connection, job_id: str, *, at: float) -> list[str]:
     query = select(DISPATCHES.c.destination).where(
         DISPATCHES.c.job_id == job_id, DISPATCHES.c.state == DispatchState.DEAD
     )
-    destinations = list(connection.execute(query).scalars())
+    destinations = list(connection.execute(query).scalars().all())
     for destination in destinations:
         connection.execute(
             update(DISPATCHES)

@@ -14,4 +14,4 @@ def add(connection: Connection, *, at: float, kind: str, subject: str, **detail:
 def of(connection: Connection, subject: str) -> list[dict[str, Any]]:
     """What happened to a subject, oldest first."""
     query = select(EVENTS.c.at, EVENTS.c.kind, EVENTS.c.detail).where(EVENTS.c.subject == subject).order_by(EVENTS.c.id)
-    return [dict(row) for row in connection.execute(query).mappings()]
+    return [dict(row) for row in connection.execute(query).mappings().all()]

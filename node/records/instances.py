@@ -79,13 +79,13 @@ def quarantined(connection: Connection, series_uid: str) -> list[str]:
         .where(INSTANCES.c.series_uid == series_uid)
         .order_by(QUARANTINE.c.id)
     )
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(query).scalars().all())
 
 
 def of_series(connection: Connection, series_uid: str) -> list[tuple[int, Instance]]:
     """(row id, instance) of everything received of a series, in order of arrival."""
     rows = connection.execute(select(INSTANCES).where(INSTANCES.c.series_uid == series_uid).order_by(INSTANCES.c.id))
-    return [(row["id"], from_row(row)) for row in rows.mappings()]
+    return [(row["id"], from_row(row)) for row in rows.mappings().all()]
 
 
 def open_association(connection: Connection, *, key: str, calling_ae: str, receiver: str, at: float) -> None:
@@ -114,12 +114,12 @@ def close_lost_associations(connection: Connection, *, receiver: str, at: float)
 def association_keys(connection: Connection, series_uid: str) -> list[str]:
     """The associations that brought instances of a series."""
     query = select(INSTANCES.c.association).where(INSTANCES.c.series_uid == series_uid).distinct()
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(query).scalars().all())
 
 
 def associations(connection: Connection, keys: Sequence[str]) -> list[dict[str, Any]]:
     rows = connection.execute(select(ASSOCIATIONS).where(ASSOCIATIONS.c.id.in_(keys)))
-    return [dict(row) for row in rows.mappings()]
+    return [dict(row) for row in rows.mappings().all()]
 
 
 def open_from(connection: Connection, calling_aes: Sequence[str]) -> int:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from node.records import events
@@ -45,12 +45,12 @@ def listing(connection: Connection, *, limit: int = 50) -> list[dict[str, Any]]:
         .order_by(JOBS.c.started_at.desc())
         .limit(limit)
     )
-    return [dict(row) for row in rows.mappings()]
+    return [dict(row) for row in rows.mappings().all()]
 
 
 def of_set(connection: Connection, set_id: str) -> list[dict[str, Any]]:
     rows = connection.execute(select(JOBS).where(JOBS.c.set_id == set_id).order_by(JOBS.c.started_at))
-    return [dict(row) for row in rows.mappings()]
+    return [dict(row) for row in rows.mappings().all()]
 
 
 def enter(connection: Connection, key: str, stage: str, *, at: float) -> None:
@@ -85,15 +85,23 @@ def stop(connection: Connection, key: str, *, state: JobState, reason: str, at: 
 
 def series_numbers(connection: Connection, study_uid: str) -> set[int]:
     """Series Numbers in use in a study: received ones and those given to derived series."""
-    received = connection.execute(
-        select(INSTANCES.c.header["SeriesNumber"][0]).where(INSTANCES.c.study_uid == study_uid).distinct()
-    ).scalars()
-    given = connection.execute(
-        select(JOBS.c.series_number)
-        .join(SETS, SETS.c.id == JOBS.c.set_id)
-        .join(SERIES, SERIES.c.series_uid == SETS.c.series_uid)
-        .where(SERIES.c.study_uid == study_uid, JOBS.c.series_number.is_not(None))
-    ).scalars()
+    received = (
+        connection.execute(
+            select(INSTANCES.c.header["SeriesNumber"][0]).where(INSTANCES.c.study_uid == study_uid).distinct()
+        )
+        .scalars()
+        .all()
+    )
+    given = (
+        connection.execute(
+            select(JOBS.c.series_number)
+            .join(SETS, SETS.c.id == JOBS.c.set_id)
+            .join(SERIES, SERIES.c.series_uid == SETS.c.series_uid)
+            .where(SERIES.c.study_uid == study_uid, JOBS.c.series_number.is_not(None))
+        )
+        .scalars()
+        .all()
+    )
     numbers = {int(text) for text in received if text and str(text).lstrip("+-").isdigit()}
     return numbers | {number for number in given if number is not None}
 
@@ -143,12 +151,6 @@ def finish_derive(
     events.add(connection, at=at, kind="derived", subject=key, series=series_uid, instances=len(rows))
 
 
-def waiting(connection: Connection) -> dict[str, int]:
-    """How many jobs are in each state."""
-    rows = connection.execute(select(JOBS.c.state, func.count()).group_by(JOBS.c.state))
-    return {state: count for state, count in rows}  # noqa: C416  rows are Row objects
-
-
 def study_and_series(connection: Connection, key: str) -> tuple[str, str]:
     """Study Instance UID, and Series Instance UID of the derived series."""
     row = connection.execute(
@@ -186,5 +188,5 @@ def source_series(connection: Connection, prefix: str) -> str | None:
     if len(prefix) < 8 or not all(c in "0123456789abcdef" for c in prefix):
         return None
     query = select(SETS.c.series_uid).join(JOBS, JOBS.c.set_id == SETS.c.id).where(JOBS.c.id.startswith(prefix))
-    found = set(connection.execute(query).scalars())
+    found = set(connection.execute(query).scalars().all())
     return found.pop() if len(found) == 1 else None

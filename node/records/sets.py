@@ -26,7 +26,7 @@ class OpenSeries:
 def open_series(connection: Connection) -> list[OpenSeries]:
     columns = (SERIES.c.series_uid, SERIES.c.instances, SERIES.c.first_at, SERIES.c.last_at)
     rows = connection.execute(select(*columns).where(SERIES.c.instances > SERIES.c.frozen).order_by(SERIES.c.first_at))
-    return [OpenSeries(**row) for row in rows.mappings()]
+    return [OpenSeries(**row) for row in rows.mappings().all()]
 
 
 def digest(members: Sequence[Instance]) -> str:
@@ -68,7 +68,7 @@ def members(connection: Connection, set_id: str) -> list[Instance]:
         .where(MEMBERS.c.set_id == set_id)
         .order_by(INSTANCES.c.sop_instance_uid)
     )
-    return [from_row(row) for row in rows.mappings()]
+    return [from_row(row) for row in rows.mappings().all()]
 
 
 def get(connection: Connection, set_id: str) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def get(connection: Connection, set_id: str) -> dict[str, Any]:
 
 def of_series(connection: Connection, series_uid: str) -> list[dict[str, Any]]:
     rows = connection.execute(select(SETS).where(SETS.c.series_uid == series_uid).order_by(SETS.c.version))
-    return [dict(row) for row in rows.mappings()]
+    return [dict(row) for row in rows.mappings().all()]
 
 
 def route(connection: Connection, set_id: str, *, state: SetState, reasons: dict[str, list[str]]) -> None:
@@ -88,7 +88,7 @@ def route(connection: Connection, set_id: str, *, state: SetState, reasons: dict
 def to_start(connection: Connection) -> list[tuple[str, int]]:
     """Sets whose newest run has no workflow yet: (id, run)."""
     query = select(SETS.c.id, SETS.c.run).where(SETS.c.run > SETS.c.started_run).order_by(SETS.c.frozen_at)
-    return [(row.id, row.run) for row in connection.execute(query)]
+    return [(row.id, row.run) for row in connection.execute(query).all()]
 
 
 def started(connection: Connection, set_id: str, run: int) -> None:
@@ -103,4 +103,4 @@ def replay(connection: Connection, set_id: str, *, at: float) -> None:
 
 def series_uids(connection: Connection) -> list[str]:
     """Every series received, in order of arrival."""
-    return list(connection.execute(select(SERIES.c.series_uid).order_by(SERIES.c.first_at)).scalars())
+    return list(connection.execute(select(SERIES.c.series_uid).order_by(SERIES.c.first_at)).scalars().all())

@@ -17,6 +17,7 @@ class SetState(StrEnum):
     FROZEN = "frozen"
     ROUTED = "routed"
     UNMATCHED = "unmatched"
+    FAILED = "failed"  # routing itself broke
 
 
 class JobState(StrEnum):

@@ -95,6 +95,7 @@ class Assembler:
         ask: Callable[[str, str], int | None] | None = None,
     ) -> None:
         self._records, self._settings, self._clock, self._ask = records, settings, clock, ask
+        self._broken: dict[str, int] = {}  # series -> how many instances it had when looking at it broke
         self._waiting: dict[str, tuple[int, Waiting]] = {}  # series -> (instances then, what its slices lacked)
 
     def waiting(self) -> dict[str, str]:
@@ -110,13 +111,26 @@ class Assembler:
             series_list = sets.open_series(connection)
         frozen = []
         for series in series_list:
-            verdict = Complete(evidence="all files of the folder") if everything_is_here else self._look_at(series)
-            if isinstance(verdict, Complete):
-                set_id = self._freeze(series, verdict)
-                if set_id is not None:
-                    self._waiting.pop(series.series_uid, None)
-                    frozen.append(set_id)
+            if self._broken.get(series.series_uid) == series.instances:
+                continue
+            try:
+                set_id = self._freeze_if_complete(series, everything_is_here=everything_is_here)
+            except Exception:  # noqa: BLE001  one series that breaks this must not keep all others waiting
+                log.exception("a series could not be looked at; it waits for another slice or another start")
+                self._broken[series.series_uid] = series.instances
+                continue
+            if set_id is not None:
+                frozen.append(set_id)
         return frozen
+
+    def _freeze_if_complete(self, series: OpenSeries, *, everything_is_here: bool) -> str | None:
+        verdict = Complete(evidence="all files of the folder") if everything_is_here else self._look_at(series)
+        if isinstance(verdict, Waiting):
+            return None
+        set_id = self._freeze(series, verdict)
+        if set_id is not None:
+            self._waiting.pop(series.series_uid, None)
+        return set_id
 
     def _look_at(self, series: OpenSeries) -> Complete | Waiting:
         now = self._clock()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from node.errors import Refuse, Retry
+from node.log import log
 from node.metrics import METRICS
 from node.peers import dimse_client
 from node.peers.dimse_client import Address, Unreachable
@@ -41,6 +42,16 @@ class Attempt:
     pause_s: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """How an attempt went. `trouble`: empty if all is delivered; `refused`: for good; `reached`: somebody answered."""
+
+    number: int
+    trouble: str
+    refused: bool
+    reached: bool
+
+
 class Deliverer:
     """Sends the results of jobs; one for a worker process.
 
@@ -61,8 +72,8 @@ class Deliverer:
         self._destination, self._address = destination, address
         self._silent_until: dict[str, float] = {}
 
-    def attempt(self, job_id: str, name: str) -> Attempt:
-        """Send everything of a job that `name` has not confirmed; note how it went."""
+    def attempt(self, job_id: str, name: str, number: int) -> Attempt:
+        """Send everything of a job that `name` has not confirmed; note how it went, as attempt `number`."""
         settings = self._destination(name)
         with self._records.read() as connection:
             parcels = deliveries.unconfirmed(connection, job_id, name)
@@ -79,30 +90,34 @@ class Deliverer:
             trouble = error.message
         except Refuse as error:
             trouble, refused = error.message, True
-        return self._note(job_id, settings, dispatch, trouble=trouble, refused=refused, reached=reached)
+        except Exception as error:  # noqa: BLE001  an edge of the flow: what is undelivered stays and is tried again
+            log.exception("a delivery broke")
+            trouble = f"The delivery broke with {type(error).__name__}; see the worker's log."
+        outcome = _Outcome(number=number, trouble=trouble, refused=refused, reached=reached)
+        return self._note(job_id, settings, dispatch, outcome)
 
     def _note(
         self,
         job_id: str,
         settings: DicomDestination | FolderDestination,
         dispatch: dict[str, Any],
-        *,
-        trouble: str,
-        refused: bool,
-        reached: bool,
+        outcome: "_Outcome",
     ) -> Attempt:
         now, name = self._clock(), settings.name
+        trouble, refused = outcome.trouble, outcome.refused
         state, pause_s = DispatchState.DELIVERED, None
         if trouble:
             tries = dispatch["refusals"] + int(refused)
             old = now - dispatch["since"] > settings.retry_hours * 3600
             given_up = (refused and tries >= _PERMANENT_TRIES) or old
             state = DispatchState.DEAD if given_up else DispatchState.WAITING
-            longest = settings.retry_longest_s if reached else settings.probe_s
+            longest = settings.retry_longest_s if outcome.reached else settings.probe_s
             pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(dispatch["attempts"], 16), longest) * random.uniform(0.8, 1.2)  # noqa: S311
             METRICS.delivery_failures.labels(destination=name).inc()
         with self._records.write() as connection:
-            deliveries.attempted(connection, job_id, name, trouble=trouble, refused=refused, at=now)
+            deliveries.attempted(
+                connection, job_id, name, trouble=trouble, refused=refused, number=outcome.number, at=now
+            )
             if state is not DispatchState.WAITING:
                 deliveries.end(connection, job_id, name, state=state, at=now)
                 return Attempt(state=state, pause_s=None)

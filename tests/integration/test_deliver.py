@@ -120,6 +120,7 @@ class Sending(AbstractContextManager["Sending"]):
 
     def __init__(self, state: Path, port: int) -> None:
         self.now = time.time()
+        self.attempts = 0
         self.records = Records(state)
         self.spool = Spool(state, reserve_bytes=0)
         to = DicomDestination(
@@ -135,7 +136,8 @@ class Sending(AbstractContextManager["Sending"]):
         self.records.close()
 
     def attempt(self) -> Attempt:
-        return self.deliverer.attempt(JOB, NAME)
+        self.attempts += 1
+        return self.deliverer.attempt(JOB, NAME, self.attempts)
 
     def until_it_ends(self) -> list[Attempt]:
         """Attempts after one another, each after its pause."""
@@ -342,8 +344,8 @@ def test_a_folder_gets_whole_files_and_a_second_attempt_changes_nothing(state: P
         deliverer = Deliverer(
             sending.records, sending.spool, destination=lambda _: to, address=_address, clock=lambda: sending.now
         )
-        for _ in range(2):
-            assert deliverer.attempt(JOB, NAME).state is DispatchState.DELIVERED
+        for number in (1, 2):
+            assert deliverer.attempt(JOB, NAME, number).state is DispatchState.DELIVERED
     found = sorted((state / "folder").rglob("*.*"))
     series = str(pydicom.dcmread(made[0], stop_before_pixels=True).SeriesInstanceUID)
     assert [path.read_bytes() for path in found if path.is_file()] == [path.read_bytes() for path in made]
