@@ -1,6 +1,7 @@
 """The node as SCU, by pynetdicom: C-ECHO, C-STORE of files, C-FIND for what a peer already has."""
 
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
 
 STUDY_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"
+_PARK_S: Final = 5.0  # the reactor comes by every millisecond
 _PENDING: Final = frozenset({0xFF00, 0xFF01})
 
 
@@ -73,10 +75,48 @@ def association(
         why = _why_not(opened) if connected else f"no connection to {address.host}:{address.port}"
         raise Unreachable(f"{purpose}: {why}.", fix="Check host, port and AE titles of the destination.")
     try:
-        yield opened
+        with _reactor_parked(opened):
+            yield opened
     finally:
         if opened.is_established:
             opened.release()
+
+
+class _Gate(threading.Event):
+    """Stands in for pynetdicom's reactor checkpoint: `send_*` may set and clear it as they like, nothing passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.reached.set()
+        return super().wait(timeout)
+
+    def set(self) -> None:
+        """Nothing: `open` is what opens."""
+
+    def open(self) -> None:
+        super().set()
+
+
+@contextmanager
+def _reactor_parked(opened: Association) -> Iterator[None]:
+    """Keep pynetdicom's reactor thread away from the answers for as long as this side alone speaks.
+
+    pynetdicom 3.0.4 pauses that thread for each message and lets it go afterwards. Between its `wait()` and the line
+    behind, it counts as paused while it runs on: it can take the next answer off the queue and drop it, and the sender
+    waits for its whole time-out. Parked once, it cannot.
+    """
+    usual = opened._reactor_checkpoint
+    gate = _Gate()
+    opened._reactor_checkpoint = gate
+    try:
+        gate.reached.wait(_PARK_S)
+        yield
+    finally:
+        opened._reactor_checkpoint = usual
+        gate.open()
 
 
 def _no_delay(event: Any) -> None:  # pynetdicom types its events too loosely to follow
