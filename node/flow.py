@@ -51,7 +51,7 @@ def start(set_id: str, run: int) -> None:
         DBOS.enqueue_workflow(SETS_QUEUE, process, set_id)
 
 
-def start_delivery(job_id: str, destination: str, run: int, attempt: int = 1, pause_s: float | None = None) -> None:
+def start_delivery(job_id: str, destination: str, run: int, attempt: int, pause_s: float | None = None) -> None:
     """Queue an attempt to deliver; a second call for the same one changes nothing."""
     with SetWorkflowID(f"{job_id}-{destination}-{run}-{attempt}"), SetEnqueueOptions(delay_seconds=pause_s):
         DBOS.enqueue_workflow(deliveries_queue(destination), deliver, job_id, destination, run, attempt)
@@ -73,8 +73,8 @@ def process(set_id: str) -> None:
             if Report.from_json(report).held:
                 stop(job_id, JobState.HELD, *why_held(Report.from_json(report)))
                 continue
-            for destination, run in derive(job_id, prepared, result):
-                start_delivery(job_id, destination, run)
+            for destination, run, attempt in derive(job_id, prepared, result):
+                start_delivery(job_id, destination, run, attempt)
         except Exception as error:  # noqa: BLE001  the edge of the flow: every fault ends one job, never the worker
             stop(job_id, *_verdict(error))
 
@@ -112,7 +112,7 @@ def check(job_id: str, prepared: dict[str, Any], result: str) -> dict[str, Any]:
 
 
 @DBOS.step(retries_allowed=True, max_attempts=5, interval_seconds=2.0, should_retry=_again)
-def derive(job_id: str, prepared: dict[str, Any], result: str) -> list[tuple[str, int]]:
+def derive(job_id: str, prepared: dict[str, Any], result: str) -> list[tuple[str, int, int]]:
     return _work[0].derive(job_id, Prepared.from_json(prepared), result)
 
 

@@ -133,8 +133,8 @@ class Work:
                 jobs.note(connection, job_id, at=self.clock(), report=report.to_json())
         return report
 
-    def derive(self, job_id: str, prepared: Prepared, result: str) -> list[tuple[str, int]]:
-        """Write the derived objects and record them. Returns the dispatches to start: (destination, run)."""
+    def derive(self, job_id: str, prepared: Prepared, result: str) -> list[tuple[str, int, int]]:
+        """Write the derived objects and record them. Returns the deliveries to start: (destination, run, attempt)."""
         with self._stage(job_id, "derive") as job:
             known = self._recorded(job_id)
             if not known or not all(self._whole(file, sha256) for file, sha256 in known.values()):
@@ -148,7 +148,7 @@ class Work:
         shutil.rmtree(self._folder(job_id), ignore_errors=True)
         with self.records.read() as connection:
             return [
-                (row["destination"], row["run"])
+                (row["destination"], row["run"], row["attempts"] + 1)
                 for row in deliveries.of_job(connection, job_id)
                 if row["state"] == DispatchState.WAITING
             ]

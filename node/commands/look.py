@@ -7,6 +7,7 @@ from node.errors import BadSetting
 from node.records import deliveries, events, instances, jobs, sets
 from node.records.database import Records
 from node.records.states import DispatchState, JobState, SetState
+from node.stages.assemble import Waiting, contiguous
 
 _REPLAYABLE = frozenset({JobState.HELD, JobState.REFUSED, JobState.FAILED})
 
@@ -32,9 +33,13 @@ def show(records: Records, key: str) -> dict[str, Any]:
             "instances": len(received),
             "first_received": min(member.received_at for _, member in received),
             "last_received": max(member.received_at for _, member in received),
+            "waits_for": None,
             "quarantined": instances.quarantined(connection, series_uid),
             "sets": [],
         }
+        if sets.is_open(connection, series_uid):
+            verdict = contiguous([member for _, member in received])
+            found["waits_for"] = verdict.reason if isinstance(verdict, Waiting) else "the sender to be done"
         for one in sets.of_series(connection, series_uid):
             made = jobs.of_set(connection, one["id"])
             found["sets"].append(

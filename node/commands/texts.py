@@ -68,8 +68,8 @@ def show(found: dict[str, Any]) -> RenderableType:
         Text(f"  {found['instances']} instances, {_time(found['first_received'])} to {_time(found['last_received'])}"),
     ]
     lines += [Text(f"  put aside: {reason}", style="red") for reason in found["quarantined"]]
-    if not found["sets"]:
-        lines.append(Text("  not complete yet: the node waits for more slices or for evidence that there are none"))
+    if found["waits_for"]:
+        lines.append(Text(f"  not complete yet: {found['waits_for']}"))
     for one in found["sets"]:
         lines.append(
             Text(f"Version {one['version']}: {one['instances']} instances, complete because {one['evidence']}")

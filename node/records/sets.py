@@ -29,6 +29,12 @@ def open_series(connection: Connection) -> list[OpenSeries]:
     return [OpenSeries(**row) for row in rows.mappings().all()]
 
 
+def is_open(connection: Connection, series_uid: str) -> bool:
+    """Whether a series has instances that no set holds yet."""
+    query = select(SERIES.c.instances > SERIES.c.frozen).where(SERIES.c.series_uid == series_uid)
+    return bool(connection.execute(query).scalar_one())
+
+
 def digest(members: Sequence[Instance]) -> str:
     """The identity of a set: SHA-256 over its sorted (SOP Instance UID, data set digest) pairs."""
     pairs = sorted((member.sop_instance_uid, member.sha256) for member in members)

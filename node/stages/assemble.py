@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.exc import OperationalError
+
 from node.dicom.geometry import stack
 from node.errors import Retry
 from node.log import log
@@ -115,6 +117,8 @@ class Assembler:
                 continue
             try:
                 set_id = self._freeze_if_complete(series, everything_is_here=everything_is_here)
+            except OperationalError:
+                raise  # the records are locked or their disk is full: no fault of this series
             except Exception:  # noqa: BLE001  one series that breaks this must not keep all others waiting
                 log.exception("a series could not be looked at; it waits for another slice or another start")
                 self._broken[series.series_uid] = series.instances

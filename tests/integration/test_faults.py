@@ -141,3 +141,10 @@ def look_state(records: Records, set_id: str) -> str:
 def job_state(records: Records, series: str) -> str:
     found = look.show(records, series)["sets"]
     return str(found[0]["jobs"][0]["state"]) if found and found[0]["jobs"] else ""
+
+
+def test_an_open_series_says_what_it_waits_for(settings: Settings, records: Records, tmp_path: Path) -> None:
+    files = make_series(tmp_path / "scan", slices=6)
+    series = receive(settings, records, [*files[:2], *files[3:]])
+
+    assert "gap of 5.00 mm" in look.show(records, series)["waits_for"]
