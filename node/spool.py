@@ -114,6 +114,18 @@ class Spool:
             sync_folder(folder)
 
 
+def output_folder(folder: Path) -> Path:
+    """Make a folder that a person named for results. Raises BadSetting."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{uuid.uuid4().hex}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BadSetting(f"{folder} cannot be written: {error.strerror}.", fix="Name another folder.") from error
+    return folder
+
+
 def write_synced(path: Path, data: bytes) -> None:
     """Write aside, sync, rename, sync the folder."""
     aside = path.with_name(f".{uuid.uuid4().hex}.part")

@@ -17,6 +17,7 @@ from node.records import instances, jobs, overview, sets
 from node.records.database import Records
 from node.records.states import Ending, JobState
 from node.settings import Settings, parse
+from node.spool import output_folder
 from node.stages.receive import Arrival, Intake, Rejected
 from node.worker import Worker
 from pipelines import SHIPPED
@@ -51,7 +52,7 @@ def process(
     files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
     if not source.exists() or not files:
         raise BadSetting(f"{source} holds no file.", fix="Name a DICOM file or a folder of them.")
-    with tempfile.TemporaryDirectory(prefix="imaging-node-", dir=_roomy(out)) as state:
+    with tempfile.TemporaryDirectory(prefix="imaging-node-", dir=output_folder(out)) as state:
         settings = _settings(Path(state), out, pipeline, threads)
         app.prepare_state(settings)
         outcome = Outcome()
@@ -64,14 +65,6 @@ def process(
                 _wait(worker, records)
             outcome.series = list(_series(records))
     return outcome
-
-
-def _roomy(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadSetting(f"{out} cannot be made: {error.strerror}.", fix="Name another folder with --to.") from error
-    return out
 
 
 def _settings(state: Path, out: Path, pipeline: str | None, threads: int) -> Settings:

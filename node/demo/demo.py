@@ -30,6 +30,7 @@ from node.errors import NodeError
 from node.peers import dimse_client
 from node.peers.dimse_client import Address
 from node.settings import Settings, load
+from node.spool import output_folder
 
 _WINDOW: Final = (40.0, 300.0)  # abdomen: centre and width, HU
 _PATIENCE_S: Final = 240.0
@@ -44,7 +45,7 @@ def demo(out: Path, *, slices: int, say: Callable[[str, float], None]) -> dict[s
 
     say: (what is happening, fraction done)
     """
-    out.mkdir(parents=True, exist_ok=True)
+    output_folder(out)
     say("making a phantom series", 0.02)
     scan = make_series(out / "scan", slices=slices)
     with tempfile.TemporaryDirectory(prefix="imaging-node-demo-") as state, Archive(out / "archive") as archive:
