@@ -32,6 +32,11 @@ def bind(work: Work) -> None:
     _work[:] = [work]
 
 
+def bound() -> Work:
+    """The objects of this process. Raises IndexError before `bind`."""
+    return _work[0]
+
+
 def deliveries_queue(destination: str) -> str:
     return f"deliver-{destination}"
 
@@ -93,42 +98,42 @@ def _again(error: BaseException) -> bool:
 
 @DBOS.step()
 def route(set_id: str) -> list[str]:
-    return _work[0].route(set_id)
+    return bound().route(set_id)
 
 
 @DBOS.step(retries_allowed=True, max_attempts=5, interval_seconds=2.0, should_retry=_again)
 def prepare(job_id: str) -> dict[str, Any]:
-    return _work[0].prepare(job_id)
+    return bound().prepare(job_id)
 
 
 @DBOS.step(retries_allowed=True, max_attempts=3, interval_seconds=2.0, should_retry=_again)
 def infer(job_id: str, prepared: dict[str, Any]) -> str:
-    return _work[0].infer(job_id, Prepared.from_json(prepared))
+    return bound().infer(job_id, Prepared.from_json(prepared))
 
 
 @DBOS.step()
 def check(job_id: str, prepared: dict[str, Any], result: str) -> dict[str, Any]:
-    return _work[0].check(job_id, Prepared.from_json(prepared), result).to_json()
+    return bound().check(job_id, Prepared.from_json(prepared), result).to_json()
 
 
 @DBOS.step(retries_allowed=True, max_attempts=5, interval_seconds=2.0, should_retry=_again)
 def derive(job_id: str, prepared: dict[str, Any], result: str) -> list[tuple[str, int, int]]:
-    return _work[0].derive(job_id, Prepared.from_json(prepared), result)
+    return bound().derive(job_id, Prepared.from_json(prepared), result)
 
 
 @DBOS.step()
 def send(job_id: str, destination: str, attempt: int) -> float | None:
-    return _work[0].attempt(job_id, destination, attempt).pause_s
+    return bound().attempt(job_id, destination, attempt).pause_s
 
 
 @DBOS.step()
 def give_up(set_id: str, reason: str) -> None:
-    _work[0].give_up(set_id, reason)
+    bound().give_up(set_id, reason)
 
 
 @DBOS.step()
 def stop(job_id: str, state: str, cause: str, reason: str) -> None:
-    _work[0].stop(job_id, JobState(state), cause=cause, reason=reason)
+    bound().stop(job_id, JobState(state), cause=cause, reason=reason)
 
 
 def _verdict(error: Exception) -> tuple[str, str, str]:

@@ -111,22 +111,32 @@ class Work:
                 starts = jobs.count_start(connection, job_id)
             if starts > _MOST_STARTS:
                 raise Hold(f"The worker ended {starts - 1} times during this job.", fix="See its log, then replay.")
-            pipeline = self.pipelines[job["pipeline"]]
-            volume = self._volume(job_id, prepared)
-            with METRICS.inference_seconds.labels(pipeline=pipeline.name).time():
-                result = self.inference.infer(
-                    pipeline, volume, progress=lambda done, total: self.progress(job_id, done, total)
-                )
-            path = self._folder(job_id) / "result.npy"
-            inferring.save(result.voxels, path)
-        return str(path)
+            return str(self._infer(job, prepared))
+
+    def _infer(self, job: Mapping[str, Any], prepared: Prepared) -> Path:
+        pipeline, job_id = self.pipelines[job["pipeline"]], job["id"]
+        volume = self._volume(job_id, prepared)
+        with METRICS.inference_seconds.labels(pipeline=pipeline.name).time():
+            result = self.inference.infer(
+                pipeline, volume, progress=lambda done, total: self.progress(job_id, done, total)
+            )
+        path = self._folder(job_id) / "result.npy"
+        inferring.save(result.voxels, path)
+        return path
+
+    def _result(self, job: Mapping[str, Any], prepared: Prepared, result: str) -> Path:
+        """The result's file; made again if the machine was restarted since, as `_volume` does."""
+        return path if (path := Path(result)).exists() else self._infer(job, prepared)
 
     def check(self, job_id: str, prepared: Prepared, result: str) -> Report:
         """Judge the result; the report is kept with the job."""
         with self._stage(job_id, "check") as job:
             source = self._volume(job_id, prepared)
             made = Volume(
-                voxels=inferring.load(Path(result)), affine=source.affine, unit=source.unit, padding=source.padding
+                voxels=inferring.load(self._result(job, prepared, result)),
+                affine=source.affine,
+                unit=source.unit,
+                padding=source.padding,
             )
             report = checking.check(self.pipelines[job["pipeline"]], source, made)
             with self.records.write() as connection:
@@ -164,7 +174,7 @@ class Work:
         reply = deriving.derive(
             self.child,
             prepared,
-            result=Path(result),
+            result=self._result(job, prepared, result),
             out=self.spool.out / job["id"][:2] / job["id"] / str(job["generation"]),
             pipeline=pipeline,
             spec=self.specs[pipeline.engine],

@@ -1,5 +1,6 @@
 """Faults that nobody planned: each ends one thing with a reason, and nothing else waits for it."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -8,12 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from node import app
+from node import app, flow
 from node.commands import look
 from node.demo.phantom import make_series
 from node.dicom.part10 import split
 from node.errors import BadSetting
-from node.records import instances, sets
+from node.prepared import Prepared
+from node.records import instances, jobs, sets
 from node.records.database import Records
 from node.records.states import DispatchState, Ending
 from node.records.tables import DISPATCHES, INSTANCES
@@ -148,3 +150,24 @@ def test_an_open_series_says_what_it_waits_for(settings: Settings, records: Reco
     series = receive(settings, records, [*files[:2], *files[3:]])
 
     assert "gap of 5.00 mm" in look.show(records, series)["waits_for"]
+
+
+def test_a_machine_that_restarts_between_stages_makes_the_arrays_again(
+    settings: Settings, records: Records, tmp_path: Path
+) -> None:
+    """Arrays between stages lie in a folder of this boot; after a power cut they are gone and the job goes on."""
+    receive(settings, records, make_series(tmp_path / "scan", slices=4))
+    (set_id,) = Assembler(records, settings.assemble, clock=time.time).freeze_complete(everything_is_here=True)
+    with Worker(settings):
+        work = flow.bound()
+        (job_id,) = work.route(set_id)
+        prepared = Prepared.from_json(work.prepare(job_id))
+        result = work.infer(job_id, prepared)
+        shutil.rmtree(work.spool.work)
+
+        assert not work.check(job_id, prepared, result).held
+        shutil.rmtree(work.spool.work)
+        assert work.derive(job_id, prepared, result) == [("folder", 1, 1)]
+
+    with records.read() as connection:
+        assert len(jobs.results(connection, job_id)) == 4
