@@ -11,8 +11,9 @@ import os
 import shutil
 import struct
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from node.errors import BadSetting, Retry
 
@@ -43,7 +44,9 @@ class Spool:
             for folder in (self._in, self.root, self.root.parent):
                 sync_folder(folder)
             probe = self._aside / f"{os.getpid()}-probe"
-            write_synced(probe, b"writable")
+            with written_aside(probe) as file:
+                file.write(b"writable")
+            sync_folder(self._aside)
             probe.unlink()
         except OSError as error:
             raise BadSetting(
@@ -126,20 +129,23 @@ def output_folder(folder: Path) -> Path:
     return folder
 
 
-def write_synced(path: Path, data: bytes) -> None:
-    """Write aside, sync, rename, sync the folder."""
-    aside = path.with_name(f".{uuid.uuid4().hex}.part")
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears under its name whole and synced, or not at all; `sync_folder` makes it durable.
+
+    The name aside is fixed: what a killed writer left is overwritten by the one that runs the step again.
+    """
+    aside = path.with_name(f".{path.name}.part")
     try:
-        with aside.open("xb") as file:
-            file.write(data)
+        with aside.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,7 +5,6 @@ what we say ourselves, `validate` what must hold before a file gets its name.
 """
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from node.dicom.decode import Stored
 from node.dicom.job import Job
 from node.dicom.part10 import Part10
 from node.errors import Refuse
+from node.spool import sync_folder, written_aside
 
 
 def write_series(request: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def write_series(request: dict[str, Any]) -> dict[str, Any]:
                 "source_sop_instance_uid": source.sop_instance_uid,
             }
         )
-    _sync_folder(folder)
+    sync_folder(folder)
     return {
         "series_instance_uid": job.series_uid(study_uid),
         "series_description": _description(sources[0].dataset, job),
@@ -150,23 +150,11 @@ def _description(source: Dataset, job: Job) -> str:
 
 
 def _write(path: Path, head: bytes, body: bytes, pixels: memoryview) -> tuple[str, int]:
-    """Write aside, sync and rename; the same bytes again when a step runs twice."""
-    aside = path.with_name(path.name + ".part")
+    """Write one object whole and synced; the same bytes again when a step runs twice."""
     digest = hashlib.sha256()
     size = 0
-    with aside.open("wb") as stream:
+    with written_aside(path) as stream:
         for piece in (head, body, pixels.cast("B")):
             digest.update(piece)
             size += stream.write(piece)
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(path)
     return digest.hexdigest(), size
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

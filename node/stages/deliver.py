@@ -5,12 +5,10 @@ went on the wire without a known answer is looked for at the archive first (DICO
 there the same bytes go again under the same UID.
 """
 
-import os
 import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from node.errors import Refuse, Retry
@@ -23,7 +21,7 @@ from node.records.database import Records
 from node.records.deliveries import Parcel
 from node.records.states import DeliveryState, DispatchState
 from node.settings import DicomDestination, FolderDestination
-from node.spool import Spool, sync_folder
+from node.spool import Spool, sync_folder, written_aside
 
 _FIRST_PAUSE_S: Final = 5.0
 _PERMANENT_TRIES: Final = 3
@@ -210,18 +208,11 @@ class Deliverer:
             folder.mkdir(parents=True, exist_ok=True)
             for parcel in parcels:
                 source = self._spool.root / parcel.file
-                aside = folder / f".{source.name}.part"
-                shutil.copyfile(source, aside)
-                _sync_file(aside)
-                aside.replace(folder / source.name)
+                with source.open("rb") as made, written_aside(folder / source.name) as copy:
+                    shutil.copyfileobj(made, copy)
             sync_folder(folder)
         except OSError as error:
             raise Retry(
                 f"The folder cannot be written: {error.strerror}.", fix="Check its rights and space."
             ) from error
         self._confirm(job_id, settings.name, [parcel.sop_instance_uid for parcel in parcels], "copied")
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

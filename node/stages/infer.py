@@ -1,8 +1,6 @@
 """Infer: a `Volume` through the pipeline's engine; the result is synced before anything is derived from it."""
 
-import os
 import threading
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from numpy.typing import NDArray
 
 from engines.engine import Engine, EngineError, ShapeOutsideProfile
 from node.errors import Refuse, Retry
-from node.spool import sync_folder
+from node.spool import sync_folder, written_aside
 from pipelines.pipeline import Pipeline
 from pipelines.run import infer as run_pipeline
 from pipelines.volume import Volume
@@ -37,12 +35,8 @@ class Inference:
 
 def save(voxels: NDArray[np.float32], path: Path) -> None:
     """Write a result, synced. (z, y, x)."""
-    aside = path.with_name(f".{uuid.uuid4().hex}.part")
-    with aside.open("xb") as file:
+    with written_aside(path) as file:
         np.save(file, voxels, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
     sync_folder(path.parent)
 
 

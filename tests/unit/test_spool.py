@@ -12,7 +12,7 @@ import pydicom
 import pytest
 
 from node.errors import BadSetting
-from node.spool import Spool, SpoolFull, file_meta, write_synced
+from node.spool import Spool, SpoolFull, file_meta, written_aside
 
 META = file_meta(
     sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
@@ -150,15 +150,20 @@ def test_holds_is_true_only_of_the_very_bytes(spool: Spool) -> None:
     assert not spool.holds(below, SHA256)
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    with written_aside(path) as file:
+        file.write(data)
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "kept"
-    write_synced(path, b"old")
-    write_synced(path, b"new")
+    write_whole(path, b"old")
+    write_whole(path, b"new")
     assert path.read_bytes() == b"new"
 
     with pytest.raises(FileNotFoundError):
-        write_synced(tmp_path / "missing" / "file", b"")
+        write_whole(tmp_path / "missing" / "file", b"")
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError):
-        write_synced(tmp_path / "folder", b"half")
+        write_whole(tmp_path / "folder", b"half")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["folder", "kept"]
