@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.training.physics import Kernel, Scanner, noise_images
+from engines.kernel import Kernel
+from engines.training.physics import Scanner, noise_images
 from engines.training.sources import SOURCES, Role, Source, clean_slices
 
 REALISATIONS = 2

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.restoration import denoise_tv_chambolle
 
+from engines.kernel import Kernel
 from engines.ort import OrtEngine
 from engines.store import load_spec
 from engines.training.cache import unit_noise
 from engines.training.clean import box, read_nifti
 from engines.training.detail import probe_field
-from engines.training.physics import Kernel
 from engines.training.sources import DATA, PHANTOM, SOURCES, Role, Source, clean_slices
 
 Image = NDArray[np.float32]

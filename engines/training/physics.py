@@ -14,27 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.kernel import Kernel
+
 MU_WATER_PER_MM = 0.0193  # about 70 keV effective, as 120 kVp has
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kernel:
-    """Apodisation of the ramp: (1 + boost exp(-((f - at) / width)^2)) (1 + cos(pi f / cutoff)) / 2, 0 from `cutoff`.
-
-    cutoff, boost_at, boost_width: cycles per mm; `boost` 0 is a plain Hann window, 0.3 to 0.9 a bone kernel
-    """
-
-    cutoff: float
-    boost: float = 0.0
-    boost_at: float = 0.6
-    boost_width: float = 0.25
-
-    def __call__(self, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The window at `frequency`, cycles per mm."""
-        hann = 0.5 * (1.0 + np.cos(np.pi * np.minimum(frequency / self.cutoff, 1.0)))
-        bump = 1.0 + self.boost * np.exp(-(((frequency - self.boost_at) / self.boost_width) ** 2))
-        window: NDArray[np.float64] = hann * bump
-        return window
 
 
 @dataclass(frozen=True, kw_only=True)

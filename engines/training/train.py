@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from engines.networks.pu_unet import PuUnet
+from engines.networks.pu_unet import PuUnet, Shape
 from engines.training.cache import Item, load
 from engines.training.detail import disk, ellipses, probe_field, texture
 from engines.training.sources import Role
@@ -28,7 +28,8 @@ SIDE = 96
 BATCH = 8
 PROBES = 3  # patches of a batch that carry a probe lesion
 RATE = 6e-4
-PROBE_WEIGHT = 0.25  # 0.1 lost more of a 3 px disk than total variation does
+PROBE_WEIGHT = 0.3  # 0.1 lost more of a 3 px disk than total variation does
+WIDTHS = (32, 64, 96)  # 13.6 GFLOP per 512x512 slice
 
 
 def mixed_noise(rng: np.random.Generator, noise: NDArray[np.float32], body: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -59,7 +60,9 @@ def patch(rng: np.random.Generator, item: Item) -> tuple[NDArray[np.float32], ND
         clean = clean + ellipses(rng, SIDE, int(rng.integers(1, 8)))
     if rng.random() < 0.5:
         clean = clean + texture(rng, SIDE, float(rng.uniform(0.0, 6.0)))
-    dose_sd = 3.0 * (80.0 / 3.0) ** rng.random()
+    # Half of all patches at the noise of quarter-dose body CT, the rest over everything the network may meet.
+    lowest, highest = (15.0, 45.0) if rng.random() < 0.5 else (3.0, 80.0)
+    dose_sd = lowest * (highest / lowest) ** rng.random()
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
     both = [np.rot90(part[:, ::-1] if flip else part, turns) for part in (clean, noise * np.float32(dose_sd))]
     return np.clip(both[0], -1024.0, 3071.0).astype(np.float32), both[1].astype(np.float32), dose_sd
@@ -146,10 +149,27 @@ def total_score(found: dict[str, float]) -> float:
     return found["ratio"] + max(0.80 - found["kept_r3"], 0.0) + max(0.92 - found["kept_r6"], 0.0)
 
 
-def train(cache: Path, run: Path, minutes: float, seed: int) -> None:
+@torch.no_grad()
+def widen(network: PuUnet, narrow: dict[str, Tensor]) -> None:
+    """Start from a narrower network: the wide one computes the same, its new channels wait to be used (Chen 2016)."""
+    for name, weight in network.named_parameters():
+        old = narrow[name]
+        if weight.dim() == 1:
+            weight[: len(old)] = old
+        else:
+            weight[: old.shape[0], old.shape[1] :] = 0.0
+            weight[: old.shape[0], : old.shape[1]] = old
+
+
+def train(cache: Path, run: Path, minutes: float, seed: int, start: Path | None = None) -> None:
     """The loop; see the module's docstring."""
     run.mkdir(parents=True, exist_ok=True)
-    network, average = PuUnet(), PuUnet()
+    network, average = PuUnet(Shape(widths=WIDTHS)), PuUnet(Shape(widths=WIDTHS))
+    if start is not None:
+        widen(network, torch.load(start, map_location="cpu", weights_only=True)["ema"])
+    average.load_state_dict(network.state_dict())
+    # The order in memory that the CPU's convolutions like best: a fifth less time for a step.
+    network = network.to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(network.parameters(), RATE, betas=(0.9, 0.99))
     step, spent, best = 0, 0.0, math.inf
     last = run / "last.pt"
@@ -217,10 +237,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="checkpoint of a network, as wide or narrower, to begin with")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    train(arguments.cache, arguments.to, arguments.minutes, arguments.seed)
+    train(arguments.cache, arguments.to, arguments.minutes, arguments.seed, arguments.start)
 
 
 if __name__ == "__main__":

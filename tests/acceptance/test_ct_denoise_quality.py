@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engines.kernel import Kernel
 from engines.ort import OrtEngine
 from engines.store import load_spec
 from engines.training.cache import unit_noise
 from engines.training.detail import probe_field
-from engines.training.physics import Kernel
 from engines.training.sources import BODY, CHEST, LEG, SIEMENS, SOURCES, Role, Source, clean_slices
 from pipelines.ct_denoise import CT_DENOISE
 from pipelines.run import check, infer

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engines.kernel import Kernel
 from engines.training.clean import clean_slice, enlarge, read_nifti, square
 from engines.training.detail import disk, probe_field
-from engines.training.physics import Kernel, Scanner, noise_images, project, reconstruct
+from engines.training.physics import Scanner, noise_images, project, reconstruct
 from engines.training.sources import SOURCES, Role
 
 SIZE = 256
