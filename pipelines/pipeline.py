@@ -1,7 +1,8 @@
 """A pipeline is data: what it takes, which engine, which steps and checks, and what it gives."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 import numpy as np
@@ -80,21 +81,40 @@ class Images:
     operation: str
 
 
+class Verdict(StrEnum):
+    """What a figure means for the series, from good to bad: deliver, deliver with a mark, keep for a person."""
+
+    PASS = "pass"
+    CAUTION = "caution"
+    REJECT = "reject"
+
+    @classmethod
+    def worst(cls, verdicts: Sequence["Verdict"]) -> "Verdict":
+        """The worst of several; nothing judged is a reject, since it proves nothing."""
+        order = list(cls)
+        return max(verdicts, key=order.index) if verdicts else cls.REJECT
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One figure of one check.
 
-    value:  what was measured, None when nothing could be measured
-    limit:  the bound it was compared with
-    passed: False holds the series for a person
-    text:   one sentence with the figures, no patient data
+    value:   what was measured, None when nothing could be measured
+    limit:   the bound it was compared with
+    verdict: reject holds the series for a person, caution marks it
+    version: of the check, which changes with its arithmetic; limits belong to the pipeline's version
+    text:    one sentence with the figures, no patient data
     """
 
     name: str
     value: float | None
     limit: float
-    passed: bool
+    verdict: Verdict
+    version: str
     text: str
+
+
+_FIRST_VERSION = "1.0.0"  # of the checks that knew only passed and failed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,24 +126,66 @@ class Report:
     findings: tuple[Finding, ...]
 
     @property
+    def verdict(self) -> Verdict:
+        """The worst of the findings; a report without findings proves nothing and is a reject."""
+        return Verdict.worst([finding.verdict for finding in self.findings])
+
+    @property
     def held(self) -> bool:
-        """True when a person has to look first; a report without findings proves nothing and is held too."""
-        return not self.findings or not all(finding.passed for finding in self.findings)
+        """True when a person has to look before anything leaves."""
+        return self.verdict is Verdict.REJECT
+
+    @property
+    def caution(self) -> bool:
+        """True when the result may leave, with a mark that its reader sees."""
+        return self.verdict is Verdict.CAUTION
 
     @property
     def failed(self) -> tuple[Finding, ...]:
         """The findings that hold the result."""
-        return tuple(finding for finding in self.findings if not finding.passed)
+        return tuple(finding for finding in self.findings if finding.verdict is Verdict.REJECT)
+
+    @property
+    def cautions(self) -> tuple[Finding, ...]:
+        """The findings that mark the result."""
+        return tuple(finding for finding in self.findings if finding.verdict is Verdict.CAUTION)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` gives an equal report back."""
-        return {"held": self.held, **asdict(self), "findings": [asdict(finding) for finding in self.findings]}
+        findings = [{**asdict(finding), "verdict": finding.verdict.value} for finding in self.findings]
+        return {"held": self.held, "verdict": self.verdict.value, **asdict(self), "findings": findings}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Report":
-        """The inverse of `to_json`; `held` is computed again, never believed."""
-        findings = tuple(Finding(**finding) for finding in data["findings"])
+        """The inverse of `to_json`; `held` and the report's verdict are computed again, never believed."""
+        findings = tuple(_finding(finding) for finding in data["findings"])
         return cls(pipeline=data["pipeline"], version=data["version"], findings=findings)
+
+
+def _finding(data: Mapping[str, Any]) -> Finding:
+    fields = dict(data)
+    if "passed" in fields:  # as records before 0.3 have it
+        fields["verdict"] = Verdict.PASS if fields.pop("passed") else Verdict.REJECT
+    fields.setdefault("version", _FIRST_VERSION)
+    return Finding(**{**fields, "verdict": Verdict(fields["verdict"])})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checked:
+    """What a check may look at.
+
+    source, result: before and after
+    headers:        of every source slice, in geometric order: DICOM keyword -> its values as text; empty when there
+                    is no DICOM, as in tests of the arithmetic
+    again:          the pipeline once more, same steps and parameters, on one slice; (y, x) HU to (y, x) HU
+    parameters:     what the rule chose for this pipeline
+    """
+
+    source: Volume
+    result: Volume
+    headers: Sequence[Mapping[str, tuple[str, ...]]]
+    again: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    parameters: Mapping[str, Any]
 
 
 class Step(Protocol):
@@ -133,9 +195,27 @@ class Step(Protocol):
 
 
 class Check(Protocol):
-    """Compares a result with its source."""
+    """Compares a result with its source. Never raises for what a series holds: that is what its findings say."""
 
-    def __call__(self, source: Volume, result: Volume) -> tuple[Finding, ...]: ...
+    def __call__(self, case: Checked) -> tuple[Finding, ...]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """What one job was asked for, as `Pipeline.feeds` needs it.
+
+    values:   of the job, plain JSON; what the rule chose, settled with the headers of the series
+    pixel_mm: side of a pixel; of pixels that are not square, the mean of both sides
+    """
+
+    values: Mapping[str, Any]
+    pixel_mm: float
+
+
+class Feeds(Protocol):
+    """What an engine with several inputs is given for one slice: (y, x) after padding -> input name -> array."""
+
+    def __call__(self, image: NDArray[np.float32], parameters: Parameters) -> Mapping[str, NDArray[Any]]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +224,7 @@ class Pipeline:
 
     engine:        name of the specification in engines/specs
     feed, output:  names of the engine's tensors
+    feeds:         for engines that take more than the slice; without it they are given {feed: slice}
     keep_outside:  HU range the network works in; voxels outside of it, and padding, come back as they were
     """
 
@@ -153,6 +234,7 @@ class Pipeline:
     engine: str
     feed: str
     output: str
+    feeds: Feeds | None = None
     keep_outside: Range
     before: tuple[Step, ...] = ()
     after: tuple[Step, ...] = ()
