@@ -111,7 +111,7 @@ def infer(job_id: str, prepared: dict[str, Any]) -> str:
     return bound().infer(job_id, Prepared.from_json(prepared))
 
 
-@DBOS.step()
+@DBOS.step(retries_allowed=True, max_attempts=3, interval_seconds=2.0, should_retry=_again)
 def check(job_id: str, prepared: dict[str, Any], result: str) -> dict[str, Any]:
     return bound().check(job_id, Prepared.from_json(prepared), result).to_json()
 

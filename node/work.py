@@ -138,10 +138,25 @@ class Work:
                 unit=source.unit,
                 padding=source.padding,
             )
-            report = checking.check(self.pipelines[job["pipeline"]], source, made)
+            pipeline = self.pipelines[job["pipeline"]]
+            report = checking.check(
+                pipeline,
+                self.inference.engine(pipeline.engine),
+                source,
+                made,
+                headers=self._headers(job, prepared),
+                parameters={},
+            )
             with self.records.write() as connection:
                 jobs.note(connection, job_id, at=self.clock(), report=report.to_json())
         return report
+
+    def _headers(self, job: Mapping[str, Any], prepared: Prepared) -> list[Mapping[str, tuple[str, ...]]]:
+        """The headers of the source slices, in geometric order."""
+        with self.records.read() as connection:
+            members = sets.members(connection, job["set_id"])
+        headers = {str(self.spool.path(member.file)): member.header for member in members}
+        return [headers[source] for source in prepared.sources]
 
     def derive(self, job_id: str, prepared: Prepared, result: str) -> list[tuple[str, int, int]]:
         """Write the derived objects and record them. Returns the deliveries to start: (destination, run, attempt)."""

@@ -84,7 +84,7 @@ class Images:
 class Verdict(StrEnum):
     """What a figure means for the series, from good to bad: deliver, deliver with a mark, keep for a person."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105  no password
     CAUTION = "caution"
     REJECT = "reject"
 

@@ -9,8 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from node.commands.check import Line
+from pipelines.pipeline import Report, Verdict
 
 _COLOURS = {"delivered": "green", "held": "yellow", "refused": "yellow", "failed": "red", "dead": "red"}
+_VERDICTS = {Verdict.PASS: ("passed", ""), Verdict.CAUTION: ("CAUTION", "yellow"), Verdict.REJECT: ("FAILED", "red")}
 _LABEL = "Demonstration weights, not a medical device, not for diagnosis. Original images must be read."
 
 
@@ -92,8 +94,9 @@ def _job_lines(job: dict[str, Any]) -> list[RenderableType]:
         lines.append(Text(f"    series {job['series_number']} '{job['series_description']}' {job['series_uid']}"))
     took = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in job["seconds"].items())
     lines.append(Text(f"    {took}"))
-    for finding in (job["report"] or {}).get("findings", ()):
-        lines.append(Text(f"    {'passed' if finding['passed'] else 'FAILED'} {finding['name']}: {finding['text']}"))
+    for finding in Report.from_json(job["report"]).findings if job["report"] else ():
+        said, colour = _VERDICTS[finding.verdict]
+        lines.append(Text.assemble(("    " + said, colour), f" {finding.name}: {finding.text}"))
     for row in job["destinations"]:
         text = f"    to {row['destination']}: {row['state']}, {row['confirmed']} of {row['instances']} confirmed"
         lines.append(Text(text + (f"; {row['trouble']}" if row["trouble"] else "")))

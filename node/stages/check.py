@@ -1,13 +1,32 @@
 """Check: the result against its source, before anything leaves. A function of its arguments."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engines.engine import Engine, EngineError
+from node.errors import Retry
 from pipelines.pipeline import Pipeline, Report
 from pipelines.run import check as run_checks
 from pipelines.volume import Volume
 
 
-def check(pipeline: Pipeline, source: Volume, result: Volume) -> Report:
-    """Every check of the pipeline; `held` if one failed."""
-    return run_checks(pipeline, source, result)
+def check(
+    pipeline: Pipeline,
+    engine: Engine,
+    source: Volume,
+    result: Volume,
+    *,
+    headers: Sequence[Mapping[str, tuple[str, ...]]],
+    parameters: Mapping[str, Any],
+) -> Report:
+    """Every check of the pipeline; `held` if one rejects. Raises Retry if the engine failed on a changed slice.
+
+    headers: of the source slices, in geometric order
+    """
+    try:
+        return run_checks(pipeline, engine, source, result, headers, parameters)
+    except EngineError as error:
+        raise Retry(error.message, fix=error.fix) from error
 
 
 def why_held(report: Report) -> tuple[str, str]:

@@ -32,6 +32,13 @@ class Inference:
             except EngineError as error:
                 raise Retry(error.message, fix=error.fix) from error
 
+    def engine(self, name: str) -> Engine:
+        """An engine for the few slices that a check runs again; it does not wait for the set that is in inference.
+
+        Its `infer` is therefore called from two threads at times: engines that cannot do that take turns inside.
+        """
+        return self._engines[name]
+
 
 def save(voxels: NDArray[np.float32], path: Path) -> None:
     """Write a result, synced. (z, y, x)."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pipeline import Finding
+from pipelines.pipeline import Checked, Finding, Verdict
 from pipelines.volume import Volume
 
 TISSUES: tuple[tuple[str, float, float], ...] = (
@@ -23,6 +23,8 @@ TISSUES: tuple[tuple[str, float, float], ...] = (
 )
 """Name and HU band of the smoothed source, [from, to). Gaps keep partial volume between two tissues out."""
 
+VERSION = "1.0.0"
+
 FEWEST_VOXELS = 2000  # of a tissue, in 2x2 blocks: at a noise of 100 HU their mean is known to about 2 HU
 
 
@@ -30,11 +32,12 @@ FEWEST_VOXELS = 2000  # of a tissue, in 2x2 blocks: at a noise of 100 HU their m
 class finite:
     """No NaN and no infinity."""
 
-    def __call__(self, source: Volume, result: Volume) -> tuple[Finding, ...]:
+    def __call__(self, case: Checked) -> tuple[Finding, ...]:
         """One finding: how many voxels are not finite."""
+        result = case.result
         bad = sum(int(image.size - np.count_nonzero(np.isfinite(image))) for image in result.voxels)
         text = f"{bad} of {result.voxels.size} voxels are not finite."
-        return (Finding(name="finite", value=float(bad), limit=0.0, passed=bad == 0, text=text),)
+        return (_judged(name="finite", value=float(bad), limit=0.0, good=bad == 0, text=text),)
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,9 @@ class geometry_equal:
 
     tolerance_mm: float = 1e-3
 
-    def __call__(self, source: Volume, result: Volume) -> tuple[Finding, ...]:
+    def __call__(self, case: Checked) -> tuple[Finding, ...]:
         """One finding: the largest difference between the affines, mm."""
+        source, result = case.source, case.result
         off = float(np.max(np.abs(source.affine - result.affine)))
         problems = []
         if source.voxels.shape != result.voxels.shape:
@@ -58,7 +62,15 @@ class geometry_equal:
         text = f"Not the source's: {'; '.join(problems)}." if problems else "Shape, affine, unit and padding are kept."
         value = off if np.isfinite(off) else None
         passed = not problems
-        return (Finding(name="geometry_equal", value=value, limit=self.tolerance_mm, passed=passed, text=text),)
+        return (
+            _judged(
+                name="geometry_equal",
+                value=value,
+                limit=self.tolerance_mm,
+                good=passed,
+                text=text,
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -69,8 +81,9 @@ class within_range:
     highest_hu: float
     tolerance_hu: float = 0.5
 
-    def __call__(self, source: Volume, result: Volume) -> tuple[Finding, ...]:
+    def __call__(self, case: Checked) -> tuple[Finding, ...]:
         """One finding: by how many HU the worst voxel is outside."""
+        source, result = case.source, case.result
         lowest = min(self.lowest_hu, float(np.min(source.voxels)))
         highest = max(self.highest_hu, float(np.max(source.voxels)))
         low, high = float(np.min(result.voxels)), float(np.max(result.voxels))
@@ -79,7 +92,15 @@ class within_range:
         text = f"{low:.1f} to {high:.1f} HU; allowed {lowest:.1f} to {highest:.1f} HU."
         passed = known and over <= self.tolerance_hu
         value = over if known else None
-        return (Finding(name="within_range", value=value, limit=self.tolerance_hu, passed=passed, text=text),)
+        return (
+            _judged(
+                name="within_range",
+                value=value,
+                limit=self.tolerance_hu,
+                good=passed,
+                text=text,
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -93,8 +114,9 @@ class mean_shift_below:
     soft_hu: float = 2.0
     other_hu: float = 5.0
 
-    def __call__(self, source: Volume, result: Volume) -> tuple[Finding, ...]:
+    def __call__(self, case: Checked) -> tuple[Finding, ...]:
         """One finding per tissue: mean(result - source), HU."""
+        source, result = case.source, case.result
         if source.voxels.shape != result.voxels.shape:
             return (_not_comparable("mean_shift", self.soft_hu),)
         sums = np.zeros(len(TISSUES))
@@ -115,7 +137,15 @@ class mean_shift_below:
         if findings:
             return findings
         text = f"No tissue has {FEWEST_VOXELS} blocks of 2x2 voxels: the mean shift cannot be judged."
-        return (Finding(name="mean_shift", value=None, limit=self.soft_hu, passed=False, text=text),)
+        return (
+            _judged(
+                name="mean_shift",
+                value=None,
+                limit=self.soft_hu,
+                good=False,
+                text=text,
+            ),
+        )
 
     def _judge(self, name: str, total: float, count: int) -> Finding | None:
         if count < FEWEST_VOXELS:
@@ -125,7 +155,13 @@ class mean_shift_below:
         passed = bool(abs(shift) <= limit)  # NaN compares false and holds
         text = f"Mean of {name} moved by {shift:+.2f} HU over {count} blocks; allowed {limit:g} HU."
         value = float(shift) if np.isfinite(shift) else None
-        return Finding(name=f"mean_shift_{name}", value=value, limit=limit, passed=passed, text=text)
+        return _judged(
+            name=f"mean_shift_{name}",
+            value=value,
+            limit=limit,
+            good=passed,
+            text=text,
+        )
 
 
 @dataclass(frozen=True)
@@ -147,20 +183,37 @@ class residual_is_noise:
     every: int = 4
     body_hu: tuple[float, float] = (-200.0, 1500.0)
 
-    def __call__(self, source: Volume, result: Volume) -> tuple[Finding, ...]:
+    def __call__(self, case: Checked) -> tuple[Finding, ...]:
         """One finding: the median of q over the measured slices."""
+        source, result = case.source, case.result
         if source.voxels.shape != result.voxels.shape:
             return (_not_comparable("residual_is_noise", self.limit),)
         ratios = [q for pair in _measured(source, result, self.every) if (q := self._ratio(*pair)) is not None]
         if not ratios:
             text = "No measured slice has enough body to compare edges with flat regions; nothing to judge."
-            return (Finding(name="residual_is_noise", value=None, limit=self.limit, passed=True, text=text),)
+            return (
+                _judged(
+                    name="residual_is_noise",
+                    value=None,
+                    limit=self.limit,
+                    good=True,
+                    text=text,
+                ),
+            )
         q = float(np.median(ratios))
         passed = bool(q <= self.limit)
         text = f"Removed at edges over removed in flat regions: {q:.2f} (median of {len(ratios)} slices)"
         text += f"; above {self.limit:g} structure was removed."
         value = q if np.isfinite(q) else None
-        return (Finding(name="residual_is_noise", value=value, limit=self.limit, passed=passed, text=text),)
+        return (
+            _judged(
+                name="residual_is_noise",
+                value=value,
+                limit=self.limit,
+                good=passed,
+                text=text,
+            ),
+        )
 
     def _ratio(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> float | None:
         smooth = _box(after, 1)
@@ -177,9 +230,14 @@ class residual_is_noise:
         return edge / max(flat, self.quiet_hu)
 
 
+def _judged(*, name: str, value: float | None, limit: float, good: bool, text: str) -> Finding:
+    verdict = Verdict.PASS if good else Verdict.REJECT
+    return Finding(name=name, value=value, limit=limit, verdict=verdict, version=VERSION, text=text)
+
+
 def _not_comparable(name: str, limit: float) -> Finding:
     text = "Source and result have different shapes: nothing can be compared."
-    return Finding(name=name, value=None, limit=limit, passed=False, text=text)
+    return _judged(name=name, value=None, limit=limit, good=False, text=text)
 
 
 def _same_padding(source: Volume, result: Volume) -> bool:

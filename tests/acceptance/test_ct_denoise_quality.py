@@ -114,7 +114,7 @@ def test_the_checks_pass_the_network_on_slices_it_never_saw(
                 voxels = noisy(clean, noise[kernel], level_hu)[None]
                 source = Volume(voxels=voxels, affine=np.eye(4), unit="HU")
                 result = infer(CT_DENOISE, engine, source, progress=lambda done, total: None)
-                report = check(CT_DENOISE, source, result)
+                report = check(CT_DENOISE, engine, source, result)
                 assert not report.held, [finding.text for finding in report.failed]
 
 

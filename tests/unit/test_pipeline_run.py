@@ -1,5 +1,6 @@
 """Running a pipeline: every voxel in its place, the source untouched, what lies outside left alone."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from engines.ort import OrtEngine
 from engines.store import load_spec
 from pipelines import SHIPPED
 from pipelines.ct_denoise import CT_DENOISE
-from pipelines.pipeline import Finding, Report
+from pipelines.pipeline import Finding, Report, Verdict
 from pipelines.run import check, infer
 from pipelines.steps.tiles import pad_to_multiple
 from pipelines.volume import Volume
@@ -131,7 +132,7 @@ def test_every_check_of_the_pipeline_reports_even_when_the_first_fails() -> None
     source = volume(2, 128, 128)
     broken = Volume(voxels=np.full_like(source.voxels, np.nan), affine=AFFINE, unit="HU")
 
-    report = check(CT_DENOISE, source, broken)
+    report = check(CT_DENOISE, Arithmetic(lambda image: image), source, broken)
 
     names = {finding.name for finding in report.findings}
     assert report.held
@@ -139,10 +140,12 @@ def test_every_check_of_the_pipeline_reports_even_when_the_first_fails() -> None
 
 
 def test_a_report_survives_json_and_held_is_computed_never_believed() -> None:
-    bad = Finding(name="finite", value=3.0, limit=0.0, passed=False, text="3 of 10 voxels are not finite.")
+    bad = Finding(
+        name="finite", value=3.0, limit=0.0, verdict=Verdict.REJECT, version="1.0.0", text="3 of 10 are not finite."
+    )
     report = Report(pipeline="ct-denoise", version="1.0.0", findings=(bad,))
 
-    data = report.to_json() | {"held": False}
+    data = json.loads(json.dumps(report.to_json())) | {"held": False, "verdict": "pass"}
 
     assert Report.from_json(data) == report
     assert Report.from_json(data).held
@@ -151,6 +154,30 @@ def test_a_report_survives_json_and_held_is_computed_never_believed() -> None:
 
 def test_a_report_without_findings_is_held() -> None:
     assert Report(pipeline="ct-denoise", version="1.0.0", findings=()).held
+
+
+def test_a_report_is_as_bad_as_its_worst_finding() -> None:
+    def report(*verdicts: Verdict) -> Report:
+        findings = [Finding(name=str(v), value=0.0, limit=0.0, verdict=v, version="1.0.0", text="") for v in verdicts]
+        return Report(pipeline="ct-denoise", version="1.0.0", findings=tuple(findings))
+
+    marked = report(Verdict.PASS, Verdict.CAUTION, Verdict.PASS)
+    held = report(Verdict.REJECT, Verdict.CAUTION)
+
+    assert report(Verdict.PASS).verdict is Verdict.PASS
+    assert (marked.held, marked.caution, len(marked.cautions)) == (False, True, 1)
+    assert (held.held, held.caution, len(held.failed)) == (True, False, 1)
+
+
+def test_reports_in_records_of_earlier_versions_load() -> None:
+    finding = {"name": "finite", "value": 0.0, "limit": 0.0, "text": "0 of 10 voxels are not finite."}
+    old = {"held": False, "pipeline": "ct-denoise", "version": "1.0.0"}
+
+    passed = Report.from_json({**old, "findings": [finding | {"passed": True}]})
+    failed = Report.from_json({**old, "findings": [finding | {"passed": True}, finding | {"passed": False}]})
+
+    assert passed.verdict is Verdict.PASS
+    assert failed.held
 
 
 def test_the_shipped_pipelines_go_by_their_own_names() -> None:
