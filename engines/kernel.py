@@ -1,14 +1,18 @@
 """Reconstruction kernels of CT as curves, and what changes one into another as far as a linear filter can.
 
-A filtered back-projection with kernel W shows an object through the radial filter W(|f|), and its noise too. Between two
-kernels of the same raw data the linear part of the change is therefore the ratio of their curves, wherever the source
-kernel left anything to amplify.
+A filtered back-projection with kernel W shows an object through the radial filter W(|f|), and its noise too. Between
+two kernels of the same raw data the linear part of the change is therefore the ratio of their curves, wherever the
+source kernel left anything to amplify.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Gain at a frequency in cycles per mm; 1 at 0."""
 
 DESCRIPTOR_CYCLES_PER_PX = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Where a curve is read for the network; its pixels are all that the network knows of millimetres."""
@@ -19,6 +23,8 @@ _LOST = 0.04  # below this gain of the source kernel the linear filter gives up 
 @dataclass(frozen=True, kw_only=True)
 class Kernel:
     """Apodisation of the ramp: (1 + boost exp(-((f - at) / width)^2)) (1 + cos(pi f / cutoff)) / 2, 0 from `cutoff`.
+
+    Divided by its value at 0, since a scanner is calibrated to show water as 0 HU through every kernel.
 
     cutoff, boost_at, boost_width: cycles per mm; `boost` 0 is a plain Hann window, 0.3 to 0.9 a bone kernel
     """
@@ -32,16 +38,30 @@ class Kernel:
         """The window at `frequency`, cycles per mm."""
         hann = 0.5 * (1.0 + np.cos(np.pi * np.minimum(frequency / self.cutoff, 1.0)))
         bump = 1.0 + self.boost * np.exp(-(((frequency - self.boost_at) / self.boost_width) ** 2))
-        window: NDArray[np.float64] = hann * bump
+        at_zero = 1.0 + self.boost * float(np.exp(-((self.boost_at / self.boost_width) ** 2)))
+        window: NDArray[np.float64] = hann * bump / at_zero
         return window
 
     def frequency_at(self, gain: float) -> float:
-        """The highest frequency at which the curve is still `gain`, cycles per mm: MTF50 and MTF10 of the kernel alone."""
+        """The highest frequency with at least this gain, cycles per mm: MTF50 and MTF10 of the kernel alone."""
         frequency = np.linspace(0.0, self.cutoff, 2001)
         return float(frequency[np.flatnonzero(self(frequency) >= gain)[-1]])
 
 
-def descriptor(source: Kernel, target: Kernel, pixel_mm: float) -> NDArray[np.float32]:
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """A kernel between two: (1 - share) first + share second; reconstruction is linear, so this is a kernel too."""
+
+    first: Curve
+    second: Curve
+    share: float
+
+    def __call__(self, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The window at `frequency`, cycles per mm."""
+        return (1.0 - self.share) * self.first(frequency) + self.share * self.second(frequency)
+
+
+def descriptor(source: Curve, target: Curve, pixel_mm: float) -> NDArray[np.float32]:
     """What the network is told: both curves at `DESCRIPTOR_CYCLES_PER_PX`; (12,), source first."""
     frequency = np.asarray(DESCRIPTOR_CYCLES_PER_PX) / pixel_mm
     return np.concatenate([source(frequency), target(frequency)]).astype(np.float32)
@@ -65,7 +85,7 @@ def radial(shape: tuple[int, int], pixel_mm: float, margin: int) -> NDArray[np.f
     return radius
 
 
-def linear_gain(source: Kernel, target: Kernel, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+def linear_gain(source: Curve, target: Curve, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
     """The ratio of the curves, held back where the source kernel left next to nothing (Wiener); 1 at frequency 0."""
     kept, wanted = source(frequency), target(frequency)
     gain: NDArray[np.float64] = wanted * kept / (kept**2 + _LOST**2) * (1.0 + _LOST**2)
@@ -73,7 +93,7 @@ def linear_gain(source: Kernel, target: Kernel, frequency: NDArray[np.float64]) 
 
 
 def convert_linear(
-    image: NDArray[np.float32], source: Kernel, target: Kernel, pixel_mm: float, *, margin: int = 16
+    image: NDArray[np.float32], source: Curve, target: Curve, pixel_mm: float, *, margin: int = 16
 ) -> NDArray[np.float32]:
     """The linear part of the conversion; needs no training and invents nothing. (y, x) HU, kept."""
     return apply_gain(image, linear_gain(source, target, radial(image.shape, pixel_mm, margin)), margin)

@@ -1,0 +1,123 @@
+"""Kernel conversion: the batches, the loss, and the figures that choose a checkpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from engines.kernel import apply_gain, convert_linear, descriptor, radial
+from engines.networks.kernel_unet import KernelUnet
+from engines.training.detail import ellipses, texture
+from engines.training.kernel_pairs import HIGHEST_HU, LOWEST_HU, Exposure, load, mixed, with_white
+from engines.training.sources import Role
+
+SIDE, EDGE = 96, 16  # the filters see EDGE pixels more on each side than the loss
+BATCH = 8
+Image = NDArray[np.float32]
+
+
+def sample(rng: np.random.Generator, item: Exposure) -> tuple[Image, Image, Image, NDArray[np.float32], float]:
+    """Source, linear and target (SIDE, SIDE) HU, the descriptor (12,), and the noise SD of the target, HU."""
+    wide = SIDE + 2 * EDGE
+    for _ in range(8):
+        y, x = (int(v) for v in rng.integers(0, item.clean.shape[0] - wide + 1, 2))
+        cut = (slice(y, y + wide), slice(x, x + wide))
+        clean = item.clean[cut].astype(np.float32)
+        if np.mean(clean > -900.0) > 0.3 or rng.random() < 0.05:
+            break
+    part = Exposure(
+        group=item.group,
+        pixel_mm=item.pixel_mm,
+        clean=clean,
+        noise=item.noise[(slice(None), *cut)].astype(np.float32),
+        kernels=item.kernels,
+    )
+    if rng.random() < 0.8:
+        clean = clean + ellipses(rng, wide, int(rng.integers(2, 20)))
+    if rng.random() < 0.3:  # bone and air: edges of hundreds of HU
+        clean = clean + ellipses(rng, wide, int(rng.integers(1, 6))) * np.float32(rng.uniform(2.0, 8.0))
+    if rng.random() < 0.3:
+        clean = clean + texture(rng, wide, float(rng.uniform(0.0, 8.0)))
+    soft_sd = np.float32(2.0 * 15.0 ** rng.random())
+    body = np.ones(clean.shape, dtype=bool)
+    frequency = radial(clean.shape, item.pixel_mm, EDGE)
+    images, curves, levels = [], [], []
+    for sharp in (False, True):
+        noise, curve = mixed(part, float(rng.random()), sharp=sharp)
+        noise = with_white(noise * soft_sd, body, rng, float(rng.uniform(0.02, 0.08)))
+        image = apply_gain(clean, curve(frequency), EDGE) + noise
+        images.append(np.clip(np.round(image), LOWEST_HU, HIGHEST_HU).astype(np.float32))
+        curves.append(curve)
+        levels.append(float(np.std(noise)))
+    source, target = (0, 1) if rng.random() < 0.5 else (1, 0)
+    linear = convert_linear(images[source], curves[source], curves[target], item.pixel_mm)
+    inner = slice(EDGE, EDGE + SIDE)
+    turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+    three = [
+        np.ascontiguousarray(np.rot90(image[inner, inner][:, ::-1] if flip else image[inner, inner], turns))
+        for image in (images[source], linear, images[target])
+    ]
+    told = descriptor(curves[source], curves[target], item.pixel_mm)
+    return three[0], three[1], three[2], told, levels[target]
+
+
+def stack(made: list[tuple[Image, Image, Image, NDArray[np.float32], float]]) -> tuple[Tensor, ...]:
+    """Source, linear, target (n, 1, y, x), descriptors (n, 12), noise SD (n, 1, 1, 1)."""
+    images = [torch.from_numpy(np.stack([one[k] for one in made]))[:, None] for k in range(3)]
+    told = torch.from_numpy(np.stack([one[3] for one in made]))
+    return (*images, told, torch.tensor([one[4] for one in made]).reshape(-1, 1, 1, 1))
+
+
+def loss_of(made: Tensor, target: Tensor, level: Tensor) -> Tensor:
+    """Error relative to the target's noise: squared where small, linear at edges; gradients with it."""
+    scale = 1.0 / (0.5 * level + 4.0)
+    error = (made - target) * scale
+    main = (torch.sqrt(error**2 + 0.25) - 0.5).mean() + 0.5 * (error**2).clamp(max=25.0).mean()
+    across = (error.diff(dim=3)).abs().mean() + (error.diff(dim=2)).abs().mean()
+    return main + 0.05 * across
+
+
+class Convert:
+    """The task of `engines.training.loop`."""
+
+    def __init__(self, cache: Path, seed: int) -> None:
+        self.cache, self.seed = cache, seed
+        self.items: list[Exposure] = []
+        self.refresh(0)
+
+    def network(self) -> nn.Module:
+        """Untrained: output equals the linear filter's."""
+        return KernelUnet()
+
+    def loss(self, network: nn.Module) -> Tensor:
+        """Of one batch."""
+        chosen = self.rng.choice(len(self.items), BATCH, p=self.weight)
+        source, linear, target, told, level = stack([sample(self.rng, self.items[index]) for index in chosen])
+        return loss_of(network(source, linear, told), target, level)
+
+    def score(self, network: nn.Module) -> Mapping[str, float]:
+        """RMSE over the linear filter's, both directions, on patches of the slices kept for choosing."""
+        rng = np.random.default_rng(1)
+        ratios: dict[str, list[float]] = {"to_soft": [], "to_sharp": []}
+        for item in self.choose:
+            source, linear, target, told, _ = stack([sample(rng, item) for _ in range(24)])
+            made = network(source, linear, told)
+            for k in range(len(made)):
+                way = "to_soft" if told[k, :6].sum() > told[k, 6:].sum() else "to_sharp"
+                error = ((made[k] - target[k]) ** 2).mean() / ((linear[k] - target[k]) ** 2).mean()
+                ratios[way].append(float(error.sqrt()))
+        found = {way: float(np.mean(values)) for way, values in ratios.items()}
+        return {**found, "total": sum(found.values())}
+
+    def refresh(self, seed: int) -> None:
+        """Read what the cache holds by now."""
+        if seed and len(list(self.cache.glob("train_*.npz"))) <= len(self.items) + 5:
+            return
+        self.items, self.choose = load(self.cache, Role.TRAIN), load(self.cache, Role.CHOOSE)
+        self.rng = np.random.default_rng(self.seed + seed)
+        groups = [item.group for item in self.items]
+        weight = np.array([groups.count(group) ** -0.5 for group in groups])
+        self.weight = weight / weight.sum()
