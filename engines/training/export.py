@@ -1,63 +1,119 @@
 """Turn a checkpoint into the ONNX file and the specification that the node runs.
 
-python -m engines.training.export CHECKPOINT --version 1.0.0
-python -m engines.training.export --untrained --version 0.0.1
+    python -m engines.training.export denoise CHECKPOINT --version 1.1.0
+    python -m engines.training.export kernel --untrained --version 0.0.1
+
+Record the cases anew afterwards (`imaging-node engines record NAME`): their answers belong to the weights.
 """
 
 import argparse
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from engines.networks.pu_unet import PuUnet, Shape
+from engines.networks.kernel_unet import TOLD, KernelUnet
+from engines.networks.pu_unet import PuUnet
+from engines.store import reseal
 
 ENGINES = Path(__file__).parents[1]
 OPSET = 17
 
-SPEC = """\
-# Low-dose CT denoise; see ../cards/ct_denoise.md. Nothing but the file with this digest runs under this name.
-name = "ct_denoise"
+HEAD = """\
+# {what}; see ../cards/{name}.md. Nothing but the file with this digest runs under this name.
+name = "{name}"
 version = "{version}"
-weights = "ct_denoise.onnx"
+weights = "{name}.onnx"
 sha256 = "{sha256}"
 validation_level = "none"
 z_support = 0
-
+"""
+IMAGE = """
+[[{kind}]]
+name = "{tensor}"
+shape = ["n", 1, "y", "x"]
+dtype = "float32"
+unit = "HU"
+multiple_of = {{ y = 8, x = 8 }}
+"""
+KERNELS = f"""
 [[inputs]]
-name = "hu"
-shape = ["n", 1, "y", "x"]
+name = "kernels"
+shape = ["n", {TOLD}]
 dtype = "float32"
-unit = "HU"
-multiple_of = {{ y = 8, x = 8 }}
-longest = 1024
-
-[[outputs]]
-name = "denoised"
-shape = ["n", 1, "y", "x"]
-dtype = "float32"
-unit = "HU"
-multiple_of = {{ y = 8, x = 8 }}
-longest = 1024
+unit = "1"
+"""
+TAIL = """
+# Lengths that may be asked for: smallest, usual, largest.
+[profile]
+n = [1, 1, 4]
+y = [64, 512, 1024]
+x = [64, 512, 1024]
 
 # Largest difference between two backends on the same slice, HU.
 [tolerances]
-denoised = 0.5
+{output} = 0.5
 """
 
 
-def to_onnx(network: nn.Module, path: Path) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """One network as an engine."""
+
+    name: str
+    what: str
+    network: Callable[[], nn.Module]
+    images: tuple[str, ...]
+    told: bool
+    output: str
+
+    def spec(self, version: str, sha256: str) -> str:
+        """The text of the .toml."""
+        text = HEAD.format(what=self.what, name=self.name, version=version, sha256=sha256)
+        text += "".join(IMAGE.format(kind="inputs", tensor=tensor) for tensor in self.images)
+        text += KERNELS if self.told else ""
+        return text + IMAGE.format(kind="outputs", tensor=self.output) + TAIL.format(output=self.output)
+
+
+PRODUCTS = {
+    "denoise": Product(
+        name="ct_denoise",
+        what="Low-dose CT denoise",
+        network=PuUnet,
+        images=("hu",),
+        told=False,
+        output="denoised",
+    ),
+    "kernel": Product(
+        name="ct_kernel",
+        what="CT kernel conversion in both directions",
+        network=KernelUnet,
+        images=("hu", "linear"),
+        told=True,
+        output="converted",
+    ),
+}
+
+
+def to_onnx(product: Product, network: nn.Module, path: Path) -> str:
     """Write the graph with its weights inside; returns the sha256 of the file."""
     network.eval()
-    example = torch.zeros(1, 1, 64, 72)
-    free = {"hu": {0: "n", 2: "y", 3: "x"}, "denoised": {0: "n", 2: "y", 3: "x"}}
+    example = [torch.zeros(1, 1, 64, 72) for _ in product.images]
+    names = list(product.images)
+    free = {name: {0: "n", 2: "y", 3: "x"} for name in (*names, product.output)}
+    if product.told:
+        example.append(torch.ones(1, TOLD))
+        names.append("kernels")
+        free["kernels"] = {0: "n"}
     torch.onnx.export(
         network,
-        (example,),
+        tuple(example),
         str(path),
-        input_names=["hu"],
-        output_names=["denoised"],
+        input_names=names,
+        output_names=[product.output],
         dynamic_axes=free,
         opset_version=OPSET,
         do_constant_folding=True,
@@ -66,30 +122,33 @@ def to_onnx(network: nn.Module, path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def load_network(checkpoint: Path, *, which: str = "ema") -> PuUnet:
+def load_network(product: Product, checkpoint: Path, *, which: str = "ema") -> nn.Module:
     """The network of a checkpoint; `which` is "ema" or "raw"."""
     state: dict[str, dict[str, Tensor]] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    network = PuUnet(Shape())
+    network = product.network()
     network.load_state_dict(state[which])
     return network.eval()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=sorted(PRODUCTS))
     parser.add_argument("checkpoint", type=Path, nargs="?")
-    parser.add_argument("--untrained", action="store_true", help="the network before training: output equals input")
+    parser.add_argument("--untrained", action="store_true", help="the network before training: it changes nothing")
     parser.add_argument("--version", required=True)
     parser.add_argument("--to", type=Path, default=ENGINES, help="folder with specs/ and weights/")
     arguments = parser.parse_args()
     if arguments.untrained == (arguments.checkpoint is not None):
         parser.error("name a checkpoint, or --untrained")
-    network = PuUnet(Shape()) if arguments.untrained else load_network(arguments.checkpoint)
+    product = PRODUCTS[arguments.task]
+    network = product.network() if arguments.untrained else load_network(product, arguments.checkpoint)
     for folder in ("specs", "weights"):
         (arguments.to / folder).mkdir(parents=True, exist_ok=True)
-    weights = arguments.to / "weights" / "ct_denoise.onnx"
-    sha256 = to_onnx(network, weights)
-    spec = arguments.to / "specs" / "ct_denoise.toml"
-    spec.write_text(SPEC.format(version=arguments.version, sha256=sha256), encoding="utf-8")
+    weights = arguments.to / "weights" / f"{product.name}.onnx"
+    sha256 = to_onnx(product, network, weights)
+    spec = arguments.to / "specs" / f"{product.name}.toml"
+    spec.write_text(product.spec(arguments.version, sha256), encoding="utf-8")
+    reseal(arguments.to)
     print(f"{weights.stat().st_size} bytes, sha256 {sha256}")
 
 
