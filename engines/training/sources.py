@@ -80,9 +80,9 @@ SOURCES: tuple[Source, ...] = (
     _source(Role.CHOOSE, BODY + "A048383", range(2), 2.0, 1, 0.76),
     _source(Role.CHOOSE, CHEST, range(100, 104, 3), 2.2, 1, 0.78),
     _source(Role.CHOOSE, SIEMENS, range(12, 13), 2.0, 1, 0.98),
-    _source(Role.HELD_BACK, CHEST, range(110, 149, 6), 2.2, 1, 0.78),
-    _source(Role.HELD_BACK, LEG, range(4, 58, 7), 1.2, 2, 0.49),
-    _source(Role.HELD_BACK, PHANTOM, range(46, 60, 4), 1.5, 1, 0.45),
+    _source(Role.HELD_BACK, CHEST, range(110, 149, 3), 2.2, 1, 0.78),
+    _source(Role.HELD_BACK, LEG, range(4, 58, 4), 1.2, 2, 0.49),
+    _source(Role.HELD_BACK, PHANTOM, range(46, 60, 3), 1.5, 1, 0.45),
     _source(Role.HELD_BACK, SIEMENS, range(15, 20), 2.0, 1, 0.98),
     *(_source(Role.HELD_BACK, BODY + patient, range(2), 2.0, 1, 0.8) for patient in ("A056642", "A058062", "A062055")),
 )
