@@ -2,22 +2,35 @@
 
 A filtered back-projection with kernel W shows an object through the radial filter W(|f|), and its noise too. Between
 two kernels of the same raw data the linear part of the change is therefore the ratio of their curves, wherever the
-source kernel left anything to amplify.
+source kernel left anything to amplify. Where an image came through iterative reconstruction its noise was lowered and
+its anatomy was not: no linear filter gives one of them back without the other.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""Gain at a frequency in cycles per mm; 1 at 0."""
 
 DESCRIPTOR_CYCLES_PER_PX = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Where a curve is read for the network; its pixels are all that the network knows of millimetres."""
 
 _LOST = 0.04  # below this gain of the source kernel the linear filter gives up instead of amplifying what is not there
+
+
+class Curve(Protocol):
+    """How a reconstruction shows an object, and how much of the noise it leaves.
+
+    noise_kept: SD of the noise over that of plain filtered back-projection with the same curve; 1 without iterative
+                reconstruction, 0.3 to 0.7 with a strong one
+    """
+
+    @property
+    def noise_kept(self) -> float: ...
+
+    def __call__(self, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Gain at a frequency in cycles per mm; 1 at 0."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +46,7 @@ class Kernel:
     boost: float = 0.0
     boost_at: float = 0.6
     boost_width: float = 0.25
+    noise_kept: float = 1.0
 
     def __call__(self, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
         """The window at `frequency`, cycles per mm."""
@@ -55,6 +69,7 @@ class Mixture:
     first: Curve
     second: Curve
     share: float
+    noise_kept: float = 1.0
 
     def __call__(self, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
         """The window at `frequency`, cycles per mm."""
@@ -62,9 +77,10 @@ class Mixture:
 
 
 def descriptor(source: Curve, target: Curve, pixel_mm: float) -> NDArray[np.float32]:
-    """What the network is told: both curves at `DESCRIPTOR_CYCLES_PER_PX`; (12,), source first."""
+    """For the network: both curves at `DESCRIPTOR_CYCLES_PER_PX`, then both shares of noise; source first. (14,)."""
     frequency = np.asarray(DESCRIPTOR_CYCLES_PER_PX) / pixel_mm
-    return np.concatenate([source(frequency), target(frequency)]).astype(np.float32)
+    kept = [source.noise_kept, target.noise_kept]
+    return np.concatenate([source(frequency), target(frequency), kept]).astype(np.float32)
 
 
 def apply_gain(image: NDArray[np.float32], gain: NDArray[np.float64], margin: int) -> NDArray[np.float32]:

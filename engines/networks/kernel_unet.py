@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from engines.networks.parts import AIR_HU, HU_PER_UNIT, Backbone, LowPass, NoiseLevel, Widths
 
-TOLD = 12  # both curves at six frequencies, see engines.kernel.descriptor
+TOLD = 14  # both curves at six frequencies and both shares of noise, see engines.kernel.descriptor
 HU_PER_CHANGE = 100.0
 
 
@@ -15,7 +15,7 @@ class KernelUnet(Backbone):
 
     hu:      (n, 1, y, x) float32 HU, the source; y and x multiples of 8
     linear:  (n, 1, y, x) float32 HU, the source through the linear filter between the two kernels
-    kernels: (n, 12) float32, `engines.kernel.descriptor`
+    kernels: (n, 14) float32, `engines.kernel.descriptor`
     returns: (n, 1, y, x) float32 HU; equal to `linear` before any training (last layer zero)
     """
 

@@ -8,19 +8,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engines.kernel import apply_gain, convert_linear, descriptor, radial
+from engines.kernel import convert_linear, descriptor
 from engines.networks.kernel_unet import KernelUnet
 from engines.training.detail import ellipses, texture
-from engines.training.kernel_pairs import HIGHEST_HU, LOWEST_HU, Exposure, load, mixed, with_white
+from engines.training.kernel_pairs import MARGIN, Exposure, load, mixed, shown, with_white
 from engines.training.sources import Role
 
-SIDE, EDGE = 96, 16  # the filters see EDGE pixels more on each side than the loss
+SIDE, EDGE = 96, MARGIN  # the filters see EDGE pixels more on each side than the loss
 BATCH = 8
+ITERATIVE = (0.6, 0.25)  # share of soft and of sharp images that came through iterative reconstruction
 Image = NDArray[np.float32]
 
 
 def sample(rng: np.random.Generator, item: Exposure) -> tuple[Image, Image, Image, NDArray[np.float32], float]:
-    """Source, linear and target (SIDE, SIDE) HU, the descriptor (12,), and the noise SD of the target, HU."""
+    """Source, linear and target (SIDE, SIDE) HU, the descriptor (14,), and the noise SD of the target, HU."""
     wide = SIDE + 2 * EDGE
     for _ in range(8):
         y, x = (int(v) for v in rng.integers(0, item.clean.shape[0] - wide + 1, 2))
@@ -43,15 +44,14 @@ def sample(rng: np.random.Generator, item: Exposure) -> tuple[Image, Image, Imag
         clean = clean + texture(rng, wide, float(rng.uniform(0.0, 8.0)))
     soft_sd = np.float32(2.0 * 15.0 ** rng.random())
     body = np.ones(clean.shape, dtype=bool)
-    frequency = radial(clean.shape, item.pixel_mm, EDGE)
     images, curves, levels = [], [], []
     for sharp in (False, True):
-        noise, curve = mixed(part, float(rng.random()), sharp=sharp)
+        kept = float(rng.uniform(0.3, 0.8)) if rng.random() < ITERATIVE[sharp] else 1.0
+        noise, curve = mixed(part, float(rng.random()), sharp=sharp, noise_kept=kept)
         noise = with_white(noise * soft_sd, body, rng, float(rng.uniform(0.02, 0.08)))
-        image = apply_gain(clean, curve(frequency), EDGE) + noise
-        images.append(np.clip(np.round(image), LOWEST_HU, HIGHEST_HU).astype(np.float32))
+        images.append(shown(clean, noise, curve, item.pixel_mm))
         curves.append(curve)
-        levels.append(float(np.std(noise)))
+        levels.append(float(np.std(noise)) * kept)
     source, target = (0, 1) if rng.random() < 0.5 else (1, 0)
     linear = convert_linear(images[source], curves[source], curves[target], item.pixel_mm)
     inner = slice(EDGE, EDGE + SIDE)
@@ -65,7 +65,7 @@ def sample(rng: np.random.Generator, item: Exposure) -> tuple[Image, Image, Imag
 
 
 def stack(made: list[tuple[Image, Image, Image, NDArray[np.float32], float]]) -> tuple[Tensor, ...]:
-    """Source, linear, target (n, 1, y, x), descriptors (n, 12), noise SD (n, 1, 1, 1)."""
+    """Source, linear, target (n, 1, y, x), descriptors (n, 14), noise SD (n, 1, 1, 1)."""
     images = [torch.from_numpy(np.stack([one[k] for one in made]))[:, None] for k in range(3)]
     told = torch.from_numpy(np.stack([one[3] for one in made]))
     return (*images, told, torch.tensor([one[4] for one in made]).reshape(-1, 1, 1, 1))
@@ -101,14 +101,15 @@ class Convert:
     def score(self, network: nn.Module) -> Mapping[str, float]:
         """RMSE over the linear filter's, both directions, on patches of the slices kept for choosing."""
         rng = np.random.default_rng(1)
-        ratios: dict[str, list[float]] = {"to_soft": [], "to_sharp": []}
+        ratios: dict[str, list[float]] = {"to_soft": [], "to_sharp": [], "to_soft_plain": [], "to_sharp_plain": []}
         for item in self.choose:
             source, linear, target, told, _ = stack([sample(rng, item) for _ in range(24)])
             made = network(source, linear, told)
             for k in range(len(made)):
-                way = "to_soft" if told[k, :6].sum() > told[k, 6:].sum() else "to_sharp"
+                way = "to_soft" if told[k, :6].sum() > told[k, 6:12].sum() else "to_sharp"
                 error = ((made[k] - target[k]) ** 2).mean() / ((linear[k] - target[k]) ** 2).mean()
-                ratios[way].append(float(error.sqrt()))
+                plain = bool((told[k, 12:] == 1.0).all())
+                ratios[f"{way}_plain" if plain else way].append(float(error.sqrt()))
         found = {way: float(np.mean(values)) for way, values in ratios.items()}
         return {**found, "total": sum(found.values())}
 

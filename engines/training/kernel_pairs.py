@@ -5,7 +5,8 @@
 The cache holds, for every clean slice, the noise of one exposure through two soft and two sharp kernels. Any mixture of
 two kernels is a kernel, so that a pair is drawn with curves that no other pair has. The object itself is shown through
 the curves in the plane of the image; the noise comes through the projections, with what a coarse grid of pixels folds
-into it. Both are rounded and clipped as they are stored.
+into it. Both are rounded and clipped as they are stored. Iterative reconstruction, which most soft-kernel series of
+today have come through, is modelled as its plainest effect: less noise of the same texture, the same anatomy.
 """
 
 import argparse
@@ -67,8 +68,9 @@ def expose(clean: Image, pixel_mm: float, kernels: Sequence[Kernel], rng: np.ran
 
 
 def shown(clean: Image, noise: Image, kernel: Curve, pixel_mm: float) -> Image:
-    """The object through the kernel, with its noise, as it is stored: whole HU within 12 bits. (y, x)."""
-    image = apply_gain(clean, kernel(radial(clean.shape, pixel_mm, MARGIN)), MARGIN) + noise
+    """The object through the kernel, with what is kept of its noise, as stored: whole HU within 12 bits. (y, x)."""
+    image = apply_gain(clean, kernel(radial(clean.shape, pixel_mm, MARGIN)), MARGIN)
+    image += noise * np.float32(kernel.noise_kept)
     return np.clip(np.round(image), LOWEST_HU, HIGHEST_HU).astype(np.float32)
 
 
@@ -83,7 +85,7 @@ def make_pair(
 ) -> tuple[Image, Image]:
     """One slice through two kernels, from the same photons; each (s, s) HU.
 
-    soft_sd_hu: noise SD in the body through the softer (lower MTF50) of the two kernels
+    soft_sd_hu: noise SD in the body through the softer (lower MTF50) of the two kernels, before any of it is taken away
     """
     both = expose(clean, pixel_mm, (source, target), rng)
     softer = int(source.frequency_at(0.5) > target.frequency_at(0.5))
@@ -96,12 +98,12 @@ def make_pair(
     return first, second
 
 
-def mixed(exposure: Exposure, share: float, *, sharp: bool) -> tuple[Image, Mixture]:
-    """Noise and curve of a kernel between the two soft (or the two sharp) ones."""
+def mixed(exposure: Exposure, share: float, *, sharp: bool, noise_kept: float = 1.0) -> tuple[Image, Mixture]:
+    """Noise (all of it) and curve of a kernel between the two soft (or the two sharp) ones."""
     first = 2 if sharp else 0
     noise = (1.0 - share) * exposure.noise[first] + share * exposure.noise[first + 1]
     one, other = exposure.kernels[first], exposure.kernels[first + 1]
-    return noise.astype(np.float32), Mixture(first=one, second=other, share=share)
+    return noise.astype(np.float32), Mixture(first=one, second=other, share=share, noise_kept=noise_kept)
 
 
 def build(folder: Path) -> None:

@@ -7,9 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is only in the extra `train`; the runtime does without it")
 
-from engines.networks.pu_unet import LowPass, NoiseLevel, PuUnet  # noqa: E402 - after the skip
-from engines.training.export import to_onnx  # noqa: E402
-from engines.training.train import BATCH, PROBES, SIDE, loss_of  # noqa: E402
+from engines.networks.kernel_unet import KernelUnet  # noqa: E402 - after the skip
+from engines.networks.parts import LowPass, NoiseLevel  # noqa: E402
+from engines.networks.pu_unet import PuUnet, Shape  # noqa: E402
+from engines.training.denoise import BATCH, PROBES, SIDE, loss_of  # noqa: E402
+from engines.training.export import PRODUCTS, to_onnx  # noqa: E402
+from engines.training.loop import train, widen  # noqa: E402
 
 
 def test_before_training_the_network_is_the_identity() -> None:
@@ -37,24 +40,79 @@ def test_the_low_pass_keeps_a_constant_and_has_the_width_it_says() -> None:
     assert (made.sum(0) * (place - middle) ** 2).sum().sqrt().item() == pytest.approx(6.0, rel=0.05)
 
 
+def test_before_training_the_kernel_network_is_the_linear_filter() -> None:
+    image, linear = torch.randn(2, 1, 64, 72) * 50, torch.randn(2, 1, 64, 72) * 50
+
+    assert torch.equal(KernelUnet()(image, linear, torch.rand(2, 14)), linear)
+
+
+def test_a_widened_network_computes_what_the_narrow_one_did() -> None:
+    torch.manual_seed(0)
+    narrow = PuUnet(Shape(widths=(8, 12, 16)))
+    torch.nn.init.normal_(narrow.tail.weight, std=0.05)
+    wide = PuUnet(Shape(widths=(12, 16, 24)))
+    widen(wide, narrow.state_dict())
+    image = torch.randn(1, 1, 64, 72) * 50
+
+    assert torch.allclose(wide(image), narrow(image), atol=1e-3)
+
+
+class _Line:
+    """A task so small that a minute's worth of training is a moment: learn y = 3 x."""
+
+    def __init__(self) -> None:
+        self.refreshed: list[int] = []
+
+    def network(self) -> torch.nn.Module:
+        return torch.nn.Linear(1, 1)
+
+    def loss(self, network: torch.nn.Module) -> torch.Tensor:
+        x = torch.randn(8, 1)
+        return ((network(x) - 3 * x) ** 2).mean()
+
+    def score(self, network: torch.nn.Module) -> dict[str, float]:
+        return {"total": float((network.weight - 3).abs())}
+
+    def refresh(self, seed: int) -> None:
+        self.refreshed.append(seed)
+
+
+def test_a_run_that_was_stopped_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    train(_Line(), tmp_path, 0.02)
+    first = torch.load(tmp_path / "last.pt", weights_only=True)
+    again = _Line()
+    train(again, tmp_path, 0.04)
+    second = torch.load(tmp_path / "last.pt", weights_only=True)
+
+    assert again.refreshed[0] == first["step"]
+    assert second["step"] > first["step"]
+    assert second["best"] <= first["best"]
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch: its TorchScript exporter is kept
 @pytest.mark.filterwarnings("ignore:Constant folding")
-def test_the_exported_file_computes_what_torch_computes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", sorted(PRODUCTS))
+def test_the_exported_file_computes_what_torch_computes(tmp_path: Path, task: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx", reason="onnx is only in the extra `train`")
     torch.manual_seed(0)
-    network = PuUnet()
+    product = PRODUCTS[task]
+    network = product.network()
     torch.nn.init.normal_(network.tail.weight, std=0.05)
+    feeds = {name: torch.randn(2, 1, 104, 80) * 40 for name in product.images}
+    if product.told:
+        feeds["kernels"] = torch.rand(2, 14)
     with torch.no_grad():
-        image = torch.randn(1, 1, 104, 80) * 40
-        expected = network(image).numpy()
+        expected = network(*feeds.values()).numpy()
     path = tmp_path / "network.onnx"
-    to_onnx(network, path)
+    to_onnx(product, network, path)
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    made = session.run(["denoised"], {"hu": image.numpy()})[0]
+    made = session.run([product.output], {name: feed.numpy() for name, feed in feeds.items()})[0]
 
-    assert np.abs(expected - image.numpy()).max() > 1.0
+    assert np.abs(expected - feeds[product.images[-1]].numpy()).max() > 1.0
     assert np.abs(made - expected).max() < 0.05
 
 
