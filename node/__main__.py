@@ -72,6 +72,9 @@ def process(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A DICOM file or a folder of them.")],
     to: Annotated[Path, typer.Option(help="Folder for the derived series.")],
     pipeline: Annotated[str | None, typer.Option(help="Only this pipeline; default: all that match.")] = None,
+    given: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the pipeline; repeatable.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the engine.")] = 2,
     as_json: AsJson = False,
 ) -> None:
@@ -85,6 +88,7 @@ def process(
             source.absolute(),
             to.absolute(),
             pipeline=pipeline,
+            parameters=dict(_parameter(text) for text in given or ()),
             threads=threads,
             progress=lambda what, done, total: say(f"{what} {done} of {total}", done / total),
         )
@@ -159,6 +163,16 @@ def replay(
 def print_version() -> None:
     """The version of the node."""
     _out.print(version("imaging-node"))
+
+
+def _parameter(text: str) -> tuple[str, str | float]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise BadSetting(f"{text!a} sets nothing.", fix="Write it as in --set target=soft.")
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value
 
 
 def vars_of(line: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from node.records.states import Ending
 from node.settings import DicomDestination, Settings
 from node.spool import Spool
 from node.stages.receive import Arrival, Intake, Status
-from pipelines import SHIPPED
+from pipelines import with_kernels
 from pipelines.pipeline import Pipeline
 
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own name for it
@@ -75,12 +75,16 @@ def child_environment(settings: Settings) -> dict[str, str]:
 
 
 def pipelines_of(settings: Settings) -> dict[str, Pipeline]:
-    """The pipelines that the rules name. Raises BadSetting for one that is unknown."""
-    wanted = dict.fromkeys(rule.pipeline for rule in settings.rules)
-    for name in wanted:
-        if name not in SHIPPED:
-            raise BadSetting(f"A rule names pipeline {name!r}.", fix=f"Known are {', '.join(sorted(SHIPPED))}.")
-    return {name: SHIPPED[name] for name in wanted}
+    """The pipelines that the rules name. Raises BadSetting for one that is unknown, or parameters it doesn't take."""
+    known = with_kernels([kernel.measured() for kernel in settings.kernels])
+    for rule in settings.rules:
+        if rule.pipeline not in known:
+            raise BadSetting(f"A rule names pipeline {rule.pipeline!r}.", fix=f"Known are {', '.join(sorted(known))}.")
+        if faults := known[rule.pipeline].parameters.faults(rule.parameters):
+            raise BadSetting(
+                f"Parameters of rule {rule.name!r} for {rule.pipeline}: {'; '.join(faults)}.", fix="Mend the rule."
+            )
+    return {rule.pipeline: known[rule.pipeline] for rule in settings.rules}
 
 
 def specs_of(settings: Settings, pipelines: Mapping[str, Pipeline]) -> dict[str, EngineSpec]:

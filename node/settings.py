@@ -9,8 +9,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from engines.kernel import Kernel
 from node.dicom.scan import KEYWORDS
 from node.errors import BadSetting
+from pipelines.kernels import Measured, outside_training
 from pipelines.match import Condition
 
 
@@ -117,7 +119,44 @@ class Rule(_Part):
     name: Name
     pipeline: str
     destinations: Annotated[tuple[Name, ...], Field(min_length=1)]
+    parameters: dict[str, str | float] = {}  # what the pipeline lets a rule choose; the pipeline checks them
     where: dict[str, Condition] = {}
+
+
+class KernelCurve(_Part):
+    """A reconstruction kernel that the site measured, for kernel conversion (`engines.kernel.Kernel`)."""
+
+    manufacturer: Annotated[str, Field(min_length=1, max_length=64)]
+    names: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=16)], ...], Field(min_length=1)]
+    cutoff_per_mm: float
+    boost: float = 0.0
+    boost_at_per_mm: float = 0.6
+    boost_width_per_mm: float = 0.25
+    window_center: float = 40.0
+    window_width: Annotated[float, Field(ge=1.0)] = 400.0
+    measured_on: Annotated[str, Field(min_length=20)]  # object, scanner, method, date: a curve without it is a guess
+
+    @model_validator(mode="after")
+    def _is_what_the_network_knows(self) -> Self:
+        if lines := outside_training(self.measured().curve):
+            raise ValueError("; ".join(lines))
+        return self
+
+    def measured(self) -> Measured:
+        """As the pipeline has it."""
+        curve = Kernel(
+            cutoff=self.cutoff_per_mm,
+            boost=self.boost,
+            boost_at=self.boost_at_per_mm,
+            boost_width=self.boost_width_per_mm,
+        )
+        return Measured(
+            manufacturer=self.manufacturer,
+            names=self.names,
+            curve=curve,
+            window=(self.window_center, self.window_width),
+            measured_on=self.measured_on,
+        )
 
 
 class Engines(_Part):
@@ -150,6 +189,7 @@ class Settings(_Part):
     assemble: Assemble = Assemble()
     destinations: Annotated[tuple[Destination, ...], Field(min_length=1)]
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)]
+    kernels: tuple[KernelCurve, ...] = ()
     engines: Engines = Engines()
     decoder: Decoder = Decoder()
     page: Page = Page()

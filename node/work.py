@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from engines.engine import EngineSpec
 from node.child import Child
+from node.dicom import codes
 from node.dicom.uids import input_digest
 from node.errors import Hold, Refuse
 from node.log import log
@@ -75,7 +76,13 @@ class Work:
             for match in routing.matches:
                 spec = self.specs[self.pipelines[match.pipeline].engine]
                 version = self.pipelines[match.pipeline].version
-                key = jobs.job_id(set_id=set_id, pipeline=match.pipeline, version=version, engine_sha256=spec.sha256)
+                key = jobs.job_id(
+                    set_id=set_id,
+                    pipeline=match.pipeline,
+                    version=version,
+                    engine_sha256=spec.sha256,
+                    parameters=match.parameters,
+                )
                 job = {
                     "id": key,
                     "set_id": set_id,
@@ -83,6 +90,7 @@ class Work:
                     "pipeline": match.pipeline,
                     "pipeline_version": version,
                     "engine_sha256": spec.sha256,
+                    "parameters": dict(match.parameters),
                     "destinations": list(match.destinations),
                 }
                 if jobs.add(connection, at=self.clock(), job=job):
@@ -118,7 +126,10 @@ class Work:
         volume = self._volume(job_id, prepared)
         with METRICS.inference_seconds.labels(pipeline=pipeline.name).time():
             result = self.inference.infer(
-                pipeline, volume, progress=lambda done, total: self.progress(job_id, done, total)
+                pipeline,
+                volume,
+                parameters=job["parameters"],
+                progress=lambda done, total: self.progress(job_id, done, total),
             )
         path = self._folder(job_id) / "result.npy"
         inferring.save(result.voxels, path)
@@ -145,7 +156,7 @@ class Work:
                 source,
                 made,
                 headers=self._headers(job, prepared),
-                parameters={},
+                parameters=job["parameters"],
             )
             with self.records.write() as connection:
                 jobs.note(connection, job_id, at=self.clock(), report=report.to_json())
@@ -185,6 +196,7 @@ class Work:
             "generation": job["generation"],
             "started_at": job["started_at"],
             "series_number": self._series_number(job, pipeline),
+            "parameters": job["parameters"],
         }
         reply = deriving.derive(
             self.child,
@@ -292,6 +304,6 @@ class Work:
             text = source.header.get("SeriesNumber", ("",))
             number = int(text[0]) if text and text[0].lstrip("+-").isdigit() else None
             taken = jobs.series_numbers(connection, source.study_uid)
-            given = deriving.series_number(number, pipeline.gives.series_code, taken)
+            given = deriving.series_number(number, codes.OUTPUTS[pipeline.gives.kind].series_code, taken)
             jobs.note(connection, job["id"], at=self.clock(), series_number=given)
         return given

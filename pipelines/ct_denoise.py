@@ -1,6 +1,6 @@
 """Low-dose CT denoise: a CT series in, the same series with less noise out."""
 
-from pipelines.pipeline import Code, Images, Pipeline, Requires, Tiles
+from pipelines.pipeline import Images, Pipeline, Requires, Tiles
 from pipelines.steps.checks import finite, geometry_equal, mean_shift_below, residual_is_noise, within_range
 from pipelines.steps.intensity import clip
 
@@ -44,12 +44,7 @@ CT_DENOISE = Pipeline(
     ),
     gives=Images(
         kind="DN",
-        series_code=11,
-        image_type=("DERIVED", "SECONDARY", "AXIAL", "AI_DENOISE"),
         marker="AI DENOISED",
-        synthetic=False,
-        derivation=Code(value="DL_NR", scheme="99GENAI", meaning="Noise reduction by neural network"),
-        purpose=Code(value="109102", scheme="DCM", meaning="Processing Equipment"),
         operation="Noise reduction by neural network",
     ),
 )

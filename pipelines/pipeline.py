@@ -1,13 +1,14 @@
 """A pipeline is data: what it takes, which engine, which steps and checks, and what it gives."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.parameters import NO_PARAMETERS, Chooser
 from pipelines.volume import Volume
 
 Range = tuple[float, float]
@@ -49,36 +50,24 @@ class Tiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Code:
-    """A coded concept (PS3.16 tables, PS3.3 8.8)."""
-
-    value: str
-    scheme: str
-    meaning: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Images:
-    """What the derived series says about itself.
+    """What the derived series says about itself. Texts may name values of the job: `{target}`.
 
-    kind:        short name of the job in UIDs and descriptions
-    series_code: first digits of the derived Series Number
-    image_type:  Image Type (0008,0008), four values
-    marker:      words that a reader sees in Series Description
-    synthetic:   True when the image shows what no scanner measured
-    derivation:  Derivation Code Sequence (0008,9215)
-    purpose:     Purpose of Reference Code Sequence (0040,A170) on the source images
-    operation:   plain words for Derivation Description (0008,2111)
+    kind:      row of `node.dicom.codes.OUTPUTS`, which holds the codes and labels that go with it
+    marker:    words that a reader sees in Series Description
+    operation: plain words for Derivation Description (0008,2111)
+    elements:  DICOM keyword -> text of an element that differs from the source's
     """
 
     kind: str
-    series_code: int
-    image_type: tuple[str, str, str, str]
     marker: str
-    synthetic: bool
-    derivation: Code
-    purpose: Code
     operation: str
+    elements: Mapping[str, str] = field(default_factory=dict)
+
+    def told(self, values: Mapping[str, Any]) -> "Images":
+        """The same with the values of a job in its texts. raises: KeyError for a value that the job lacks"""
+        elements = {keyword: text.format_map(values) for keyword, text in self.elements.items()}
+        return replace(self, marker=self.marker.format_map(values), elements=elements)
 
 
 class Verdict(StrEnum):
@@ -225,6 +214,7 @@ class Pipeline:
     engine:        name of the specification in engines/specs
     feed, output:  names of the engine's tensors
     feeds:         for engines that take more than the slice; without it they are given {feed: slice}
+    parameters:    what a rule may choose
     keep_outside:  HU range the network works in; voxels outside of it, and padding, come back as they were
     """
 
@@ -235,6 +225,7 @@ class Pipeline:
     feed: str
     output: str
     feeds: Feeds | None = None
+    parameters: Chooser = NO_PARAMETERS
     keep_outside: Range
     before: tuple[Step, ...] = ()
     after: tuple[Step, ...] = ()

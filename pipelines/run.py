@@ -31,7 +31,7 @@ def infer(
     returns:    same shape, affine, unit and padding; padding and voxels outside `keep_outside` equal the source
     raises:     ShapeOutsideProfile, EngineFailed
     """
-    chosen = Parameters(values=parameters, pixel_mm=pixel_mm(volume))
+    chosen = Parameters(values=parameters, pixel_mm=volume.pixel_mm)
     result = np.empty_like(volume.voxels)
     total = volume.voxels.shape[0]
     for index, source in enumerate(volume.voxels):
@@ -59,7 +59,7 @@ def check(
     headers: of the source slices, in geometric order
     raises:  ShapeOutsideProfile, EngineFailed
     """
-    chosen = Parameters(values=parameters, pixel_mm=pixel_mm(source))
+    chosen = Parameters(values=parameters, pixel_mm=source.pixel_mm)
     case = Checked(
         source=source,
         result=result,
@@ -69,11 +69,6 @@ def check(
     )
     findings = tuple(finding for one in pipeline.checks for finding in one(case))
     return Report(pipeline=pipeline.name, version=pipeline.version, findings=findings)
-
-
-def pixel_mm(volume: Volume) -> float:
-    """Side of a pixel within a slice, mm; the mean of both where they differ."""
-    return float(np.mean(np.linalg.norm(volume.affine[:3, 1:3], axis=0)))
 
 
 def one_slice(

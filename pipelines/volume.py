@@ -22,6 +22,11 @@ class Volume:
     unit: str
     padding: NDArray[np.bool_] | None = None
 
+    @property
+    def pixel_mm(self) -> float:
+        """Side of a pixel within a slice, mm; the mean of both where they differ."""
+        return float(np.mean(np.linalg.norm(self.affine[:3, 1:3], axis=0)))
+
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or self.voxels.dtype != np.float32 or 0 in self.voxels.shape:
             raise ValueError(f"voxels must be float32 (z, y, x), not {self.voxels.dtype} {self.voxels.shape}")

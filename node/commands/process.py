@@ -4,7 +4,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,19 +41,26 @@ class Outcome:
 
 
 def process(
-    source: Path, out: Path, *, pipeline: str | None, threads: int, progress: Callable[[str, int, int], None]
+    source: Path,
+    out: Path,
+    *,
+    pipeline: str | None,
+    parameters: Mapping[str, str | float],
+    threads: int,
+    progress: Callable[[str, int, int], None],
 ) -> Outcome:
     """Everything in `source` (a file or a folder, searched through) into `out`, a folder for each derived series.
 
-    pipeline: only this one; default: every one that matches
-    progress: (what, done, in all)
-    raises:   BadSetting
+    pipeline:   only this one; default: every one that matches and needs no parameters
+    parameters: of that pipeline
+    progress:   (what, done, in all)
+    raises:     BadSetting
     """
     files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
     if not source.exists() or not files:
         raise BadSetting(f"{source} holds no file.", fix="Name a DICOM file or a folder of them.")
     with tempfile.TemporaryDirectory(prefix="imaging-node-", dir=output_folder(out)) as state:
-        settings = _settings(Path(state), out, pipeline, threads)
+        settings = _settings(Path(state), out, pipeline, parameters, threads)
         app.prepare_state(settings)
         outcome = Outcome()
         with closing(Records(Path(state))) as records, closing(app.decoder_of(settings)) as child:
@@ -67,15 +74,20 @@ def process(
     return outcome
 
 
-def _settings(state: Path, out: Path, pipeline: str | None, threads: int) -> Settings:
+def _settings(
+    state: Path, out: Path, pipeline: str | None, parameters: Mapping[str, str | float], threads: int
+) -> Settings:
     if pipeline is not None and pipeline not in SHIPPED:
         raise BadSetting(f"There is no pipeline {pipeline!r}.", fix=f"Known are {', '.join(sorted(SHIPPED))}.")
-    names = [pipeline] if pipeline else sorted(SHIPPED)
+    if parameters and pipeline is None:
+        raise BadSetting("Parameters belong to a pipeline.", fix="Name it with --pipeline.")
+    names = [pipeline] if pipeline else sorted(name for name, one in SHIPPED.items() if not one.parameters.faults({}))
+    rules = [{"name": name, "pipeline": name, "destinations": [_OUT], "parameters": dict(parameters)} for name in names]
     raw: dict[str, object] = {
         "node": {"state": str(state), "disk_reserve_mb": 0, "log_level": "error"},
         "receiver": {"ae_title": "NONE"},
         "destinations": [{"kind": "folder", "name": _OUT, "path": str(out.absolute()), "retry_hours": 0.01}],
-        "rules": [{"name": name, "pipeline": name, "destinations": [_OUT]} for name in names],
+        "rules": rules,
         "engines": {"threads": threads},
     }
     return parse(raw, source="the command line")

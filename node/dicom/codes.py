@@ -67,6 +67,7 @@ class Output:
     synthetic: bool
     derivation: Code
     purpose: Code
+    elements: frozenset[str] = frozenset()  # keywords of what it says differently from its source (DICOM_SPEC 1.5)
 
 
 def _ours(value: str, meaning: str) -> Code:
@@ -87,6 +88,7 @@ OUTPUTS = {
         synthetic=False,
         derivation=_ours("DL_KC", "Reconstruction kernel conversion by neural network"),
         purpose=PROCESSING_EQUIPMENT,
+        elements=frozenset({"ConvolutionKernel", "WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"}),
     ),
     "PH": Output(
         series_code=41,

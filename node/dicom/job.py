@@ -21,6 +21,7 @@ class Job:
     derivation: Code
     purpose: Code
     operation: str
+    elements: Mapping[str, str]  # keyword -> text; they replace what the source says
     z_support: int
     model: str
     model_version: str
@@ -46,6 +47,7 @@ class Job:
             plain["image_type"] = tuple(request["image_type"])
             plain["derivation"] = Code(**request["derivation"])
             plain["purpose"] = Code(**request["purpose"])
+            plain["elements"] = dict(request["elements"])
             plain["started"] = datetime.fromisoformat(request["started"])
         except (KeyError, TypeError, ValueError) as error:
             raise Refuse(f"The job to derive from is incomplete ({type(error).__name__}: {error}).") from error

@@ -48,6 +48,8 @@ def common(job: Job, sources: Sequence[Part10], study_uid: str) -> Dataset:
     said.ReferencedSeriesSequence = [_series(sources), *_other_series(sources)]
     said.SeriesInstanceUID = job.series_uid(study_uid)
     said.SeriesNumber = job.series_number
+    for keyword, text in job.elements.items():
+        setattr(said, keyword, text)
     said.CodingSchemeIdentificationSequence = [*_declared(first), _our_scheme()]
     _add_private_block(said, job)
     return part10.dataset_of(part10.elements(said) | {Tag("SeriesDescription"): series_description(job.marker, first)})

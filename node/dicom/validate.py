@@ -22,6 +22,7 @@ VERBATIM = (
     "BitsStored PixelRepresentation RescaleSlope RescaleIntercept AcquisitionDate AcquisitionTime ContrastBolusAgent "
     "PatientPosition"
 )
+_OUR_KERNEL = re.compile(r"(?=.{6,16}$)AI [^\\>]+>[^\\>]+")  # SH: at most 16 characters, one value
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")  # PS3.5 6.2, CS
 
 
@@ -42,6 +43,11 @@ def job(job: Job) -> list[str]:
         wrong.append(
             f"the derivation {job.derivation.value} with purpose {job.purpose.value} is not that of {job.kind}"
         )
+    if frozenset(job.elements) != row.elements:
+        wrong.append(f"{', '.join(sorted(job.elements)) or 'nothing'} replaces what the source says")
+    kernel = job.elements.get("ConvolutionKernel")
+    if kernel is not None and not _OUR_KERNEL.fullmatch(kernel):
+        wrong.append(f"Convolution Kernel {kernel!a} could pass for a scanner's")
     if not -(2**31) <= job.series_number < 2**31:
         wrong.append(f"Series Number {job.series_number} is no IS")
     return wrong
@@ -87,6 +93,9 @@ class Series:
             or part10.text(derived, "DeviceUID") != codes.DEVICE_UID
         ):
             yield "General Equipment does not name the node"
+        for keyword, text in self.job.elements.items():
+            if part10.values(derived, keyword) != (text,):
+                yield f"{keyword} is not what the job says"
         description = part10.raw(derived, 0x0008103E) or b""
         if not description.startswith(self.job.marker.encode("ascii")):
             yield "Series Description does not open with the marker"

@@ -17,7 +17,7 @@ from node.errors import Refuse
 
 LONGEST_DESCRIPTION = 64  # characters, LO
 LONGEST_DERIVATION = 1024  # characters, ST
-LONGEST_PARAMETERS = 200  # characters of the parameters that the text for people repeats
+LONGEST_PARAMETERS = 320  # characters of the parameters that the text for people repeats
 
 
 def local_start(started: datetime, source: Dataset) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Jobs: one pipeline on one set, from queued to delivered."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,15 +15,18 @@ from node.records.tables import DELIVERIES, DISPATCHES, INSTANCES, JOBS, RESULTS
 FINISHED = (JobState.DELIVERED, JobState.DELIVERING)
 
 
-def job_id(*, set_id: str, pipeline: str, version: str, engine_sha256: str) -> str:
+def job_id(*, set_id: str, pipeline: str, version: str, engine_sha256: str, parameters: Mapping[str, Any]) -> str:
     """The identity of a job: what goes in and what is done to it. The same work twice is the same job."""
-    return hashlib.sha256("\x1f".join((set_id, pipeline, version, engine_sha256)).encode()).hexdigest()
+    parts = [set_id, pipeline, version, engine_sha256]
+    if parameters:  # jobs without any keep the identity that they had before there were parameters
+        parts.append(json.dumps(parameters, sort_keys=True))
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
 def add(connection: Connection, *, at: float, job: Mapping[str, Any]) -> bool:
     """Record a job unless it is there. Returns whether there is work to do on it.
 
-    job: id, set_id, rule, pipeline, pipeline_version, engine_sha256, destinations
+    job: id, set_id, rule, pipeline, pipeline_version, engine_sha256, parameters, destinations
     """
     known = connection.execute(select(JOBS.c.state).where(JOBS.c.id == job["id"])).scalar_one_or_none()
     if known is None:

@@ -96,12 +96,13 @@ MEMBERS: Final = Table(
 JOBS: Final = Table(
     "jobs",
     METADATA,
-    Column("id", String(64), primary_key=True),  # digest of set, pipeline, version, engine
+    Column("id", String(64), primary_key=True),  # digest of set, pipeline, version, engine, parameters
     Column("set_id", ForeignKey("sets.id"), nullable=False, index=True),
     Column("rule", String(32), nullable=False),
     Column("pipeline", String(64), nullable=False),
     Column("pipeline_version", String(16), nullable=False),
     Column("engine_sha256", String(64), nullable=False),
+    Column("parameters", JSON, nullable=False, server_default="{}"),  # what the rule chose, settled with the headers
     Column("destinations", JSON, nullable=False),
     Column("state", String(16), nullable=False, index=True),
     Column("stage", String(16), nullable=False),

@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from engines.engine import EngineSpec
 from node.child import Child
+from node.dicom import codes
 from node.prepared import Prepared
 from pipelines.pipeline import Pipeline
 
@@ -25,9 +27,9 @@ def series_number(source: int | None, code: int, taken: set[int]) -> int:
     return wanted
 
 
-def parameters(pipeline: Pipeline, spec: EngineSpec) -> dict[str, Any]:
-    """What shaped the result besides weights and input; part of the derived UIDs."""
-    return {"pipeline": pipeline.name, "version": pipeline.version, "strength": 1.0, "engine": spec.name}
+def parameters(pipeline: Pipeline, spec: EngineSpec, settled: Mapping[str, Any]) -> dict[str, Any]:
+    """What shaped the result besides weights and input; part of the derived UIDs. `settled`: of the job."""
+    return {"pipeline": pipeline.name, "version": pipeline.version, "strength": 1.0, "engine": spec.name, **settled}
 
 
 def derive(
@@ -44,12 +46,13 @@ def derive(
 ) -> dict[str, Any]:
     """Write the derived series into `out`.
 
-    job:     input_digest, generation, started_at (seconds since the epoch), series_number
+    job:     input_digest, generation, started_at (seconds since the epoch), series_number, parameters
     node:    node_version, station_name, device_serial
     returns: series_instance_uid, series_description, instances (DICOM objects written, in order)
     raises:  Refuse if an object would not be valid
     """
-    gives, chosen = pipeline.gives, parameters(pipeline, spec)
+    gives, row = pipeline.gives.told(job["parameters"]), codes.OUTPUTS[pipeline.gives.kind]
+    chosen = parameters(pipeline, spec, job["parameters"])
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     request = {
         "sources": list(prepared.sources),
@@ -57,16 +60,13 @@ def derive(
         "out": str(out),
         "job": {
             "kind": gives.kind,
-            "image_type": list(gives.image_type),
+            "image_type": list(row.image_type),
             "marker": gives.marker,
-            "synthetic": gives.synthetic,
-            "derivation": {
-                "value": gives.derivation.value,
-                "scheme": gives.derivation.scheme,
-                "meaning": gives.derivation.meaning,
-            },
-            "purpose": {"value": gives.purpose.value, "scheme": gives.purpose.scheme, "meaning": gives.purpose.meaning},
+            "synthetic": row.synthetic,
+            "derivation": asdict(row.derivation),
+            "purpose": asdict(row.purpose),
             "operation": gives.operation,
+            "elements": dict(gives.elements),
             "z_support": spec.z_support,
             "model": spec.name,
             "model_version": spec.version,

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +23,19 @@ class Inference:
         self._engines = engines
         self._turn = threading.Lock()
 
-    def infer(self, pipeline: Pipeline, volume: Volume, *, progress: Callable[[int, int], None]) -> Volume:
+    def infer(
+        self,
+        pipeline: Pipeline,
+        volume: Volume,
+        *,
+        parameters: Mapping[str, Any],
+        progress: Callable[[int, int], None],
+    ) -> Volume:
         """Run the pipeline. Raises Refuse for a volume outside the engine's profile, Retry if the engine failed."""
         with self._turn:
             try:
-                return run_pipeline(pipeline, self._engines[pipeline.engine], volume, progress=progress)
+                engine = self._engines[pipeline.engine]
+                return run_pipeline(pipeline, engine, volume, parameters=parameters, progress=progress)
             except ShapeOutsideProfile as error:
                 raise Refuse(error.message, fix=error.fix) from error
             except EngineError as error:

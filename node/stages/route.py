@@ -1,8 +1,10 @@
 """Route: which pipelines a set goes to, and for every rule that did not match, why. A function of its arguments."""
 
 import datetime
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from node.dicom.gate import ineligible
 from node.dicom.geometry import Stack, stack
@@ -14,11 +16,16 @@ from pipelines.pipeline import Pipeline, Requires
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """One job to be made. `rule`: the first rule that asked for the pipeline; destinations of all that did."""
+    """One job to be made.
+
+    rule:         the first one that asked for the pipeline with these parameters
+    destinations: of all rules that did
+    """
 
     rule: str
     pipeline: str
     destinations: tuple[str, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +53,23 @@ def route(
     if patients != 1:
         unfit.insert(0, f"the slices name {patients} different patients")
     found = stack(headers)
-    matches: dict[str, Match] = {}
+    matches: dict[tuple[str, str], Match] = {}
     reasons: dict[str, list[str]] = {}
     for rule in rules:
         pipeline = pipelines[rule.pipeline]
-        lines = [*misfits(rule.where, headers), *unfit, *outside(pipeline.takes, headers, found)]
+        settled = pipeline.parameters.settle(rule.parameters, headers)
+        lines = [*misfits(rule.where, headers), *unfit, *outside(pipeline.takes, headers, found), *settled.reasons]
         reasons[rule.name] = list(dict.fromkeys(lines))
         if lines:
             continue
-        before = matches.get(pipeline.name)
+        key = (pipeline.name, json.dumps(settled.values, sort_keys=True))
+        before = matches.get(key)
         destinations = (*before.destinations, *rule.destinations) if before else rule.destinations
-        matches[pipeline.name] = Match(
+        matches[key] = Match(
             rule=before.rule if before else rule.name,
             pipeline=pipeline.name,
             destinations=tuple(dict.fromkeys(destinations)),
+            parameters=settled.values,
         )
     return Routing(matches=tuple(matches.values()), reasons=reasons)
 

@@ -1,0 +1,218 @@
+"""CT kernel conversion: a CT series in, the same series as another reconstruction kernel would show it, out."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.kernel import Kernel, apply_gain, descriptor, linear_gain, radial
+from pipelines import kernels
+from pipelines.kernels import IDEALS, SHIPPED_KERNELS, Measured, Window
+from pipelines.match import Header, number
+from pipelines.parameters import Asked, Settled
+from pipelines.pipeline import Check, Checked, Finding, Images, Parameters, Pipeline, Requires, Tiles
+from pipelines.steps.checks import finite, geometry_equal, mean_shift_below, within_range
+from pipelines.steps.intensity import clip
+
+LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0  # what 12 bits with intercept -1024 hold, and what the network was trained in
+
+_TARGET: Final = "target"
+_WINDOW: Final = ("window_center", "window_width")
+_MARGIN: Final = 16  # px of reflection around the image for the linear filter, as `engines.kernel.convert_linear`
+_ALIKE: Final = 0.25  # curves within this share of the target, up to where both end: no conversion that anybody sees
+_SEEN: Final = 0.1  # gain below which a kernel shows nothing: MTF10
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelChoice:
+    """The parameters of kernel conversion: `target`, and `window_center` with `window_width` if the rule wants others.
+
+    target: soft, medium or sharp, or a kernel of the series' own manufacturer as its scanners write it, B30f for one
+    table:  the kernels that are known, the site's own first
+    """
+
+    table: tuple[Measured, ...]
+
+    def faults(self, asked: Asked) -> list[str]:
+        """What is wrong with a rule's parameters, whatever series may come."""
+        known = (_TARGET, *_WINDOW)
+        lines = [f"{name!r} is no parameter of it; known are {', '.join(known)}" for name in asked if name not in known]
+        target = asked.get(_TARGET)
+        if not isinstance(target, str):
+            lines.append(f"it needs a target: {', '.join(IDEALS)}, or the name of a kernel in the table")
+        elif target not in IDEALS and not any(entry.has(target) for entry in self.table):
+            names = sorted({name for entry in self.table for name in entry.names})
+            lines.append(
+                f"the target {target!r} has no curve; known are {', '.join(IDEALS)}, and of scanners "
+                f"{', '.join(names)}; add it as a [[kernels]] table"
+            )
+        given = [asked[name] for name in _WINDOW if name in asked]
+        if len(given) == 1:
+            lines.append(f"{' and '.join(_WINDOW)} go together")
+        width = asked.get(_WINDOW[1], 1.0)
+        if any(isinstance(value, str) for value in given) or (not isinstance(width, str) and not width >= 1.0):
+            lines.append(f"{' and '.join(_WINDOW)} are numbers, and a width is at least 1 HU")
+        return lines
+
+    def settle(self, asked: Asked, headers: Sequence[Header]) -> Settled:
+        """Both curves and all that the derived series says of them."""
+        named, reasons = kernels.of_series(headers)
+        reasons += _uneven_pixels(headers)
+        if named is None:
+            return Settled(reasons=tuple(reasons))
+        source = kernels.find(self.table, named)
+        if source is None:
+            reasons.append(
+                f"kernel {named.name!a} of {named.manufacturer!a} has no measured curve; measure it and add a "
+                "[[kernels]] table with this manufacturer and name to the settings"
+            )
+            return Settled(reasons=tuple(reasons))
+        target = str(asked[_TARGET])
+        wanted = self._target(named.manufacturer, target)
+        if wanted is None:
+            reasons.append(f"the target {target!a} is no known kernel of {named.manufacturer!a}")
+            return Settled(reasons=tuple(reasons))
+        curve, window = wanted
+        if alike(source.curve, curve):
+            reasons.append(f"kernel {named.name!a} is the target {target!a} already, or as good as it")
+        if all(name in asked for name in _WINDOW):
+            window = (float(asked[_WINDOW[0]]), float(asked[_WINDOW[1]]))
+        values = {
+            "source": named.name,
+            "source_curve": kernels.to_plain(source.curve),
+            _TARGET: target,
+            "target_curve": kernels.to_plain(curve),
+            "kernel": kernels.short(named.name, target),
+            "window": [float(value) for value in window],
+        }
+        return Settled(values=values, reasons=tuple(reasons))
+
+    def _target(self, manufacturer: str, target: str) -> tuple[Kernel, Window] | None:
+        if ideal := IDEALS.get(target):
+            return ideal.curve, ideal.window
+        entry = kernels.find(self.table, kernels.Named(manufacturer=manufacturer, name=target))
+        return (entry.curve, entry.window) if entry else None
+
+
+def alike(source: Kernel, target: Kernel) -> bool:
+    """Whether a conversion would change nothing that can be seen."""
+    end = max(source.frequency_at(_SEEN), target.frequency_at(_SEEN))
+    frequency = np.linspace(0.0, end, 200)
+    return bool(np.all(np.abs(source(frequency) - target(frequency)) <= _ALIKE * np.maximum(target(frequency), _SEEN)))
+
+
+def feeds(image: NDArray[np.float32], parameters: Parameters) -> Mapping[str, NDArray[Any]]:
+    """What the network is given: the slice, the slice through the linear filter, both curves.
+
+    image:   (y, x) HU, y and x multiples of 8
+    returns: hu and linear (1, 1, y, x) HU, kernels (1, 12)
+    """
+    source, target = _curves(parameters)
+    return {
+        "hu": image[None, None],
+        "linear": _linear(image, parameters)[None, None],
+        "kernels": descriptor(source, target, parameters.pixel_mm)[None],
+    }
+
+
+def _curves(parameters: Parameters) -> tuple[Kernel, Kernel]:
+    values = parameters.values
+    return kernels.from_plain(values["source_curve"]), kernels.from_plain(values["target_curve"])
+
+
+def _linear(image: NDArray[np.float32], parameters: Parameters) -> NDArray[np.float32]:
+    """`engines.kernel.convert_linear` with the gain kept for the next slice. (y, x) HU, kept."""
+    source, target = _curves(parameters)
+    return apply_gain(image, _gain(image.shape[0], image.shape[1], source, target, parameters.pixel_mm), _MARGIN)
+
+
+@functools.lru_cache(maxsize=2)  # one series at a time; the gain of all its slices is the same
+def _gain(y: int, x: int, source: Kernel, target: Kernel, pixel_mm: float) -> NDArray[np.float64]:
+    return linear_gain(source, target, radial((y, x), pixel_mm, _MARGIN))
+
+
+def _uneven_pixels(headers: Sequence[Header]) -> list[str]:
+    """A curve over |f| needs square pixels."""
+    pairs = {tuple(number(text) for text in header.get("PixelSpacing", ())) for header in headers}
+    odd = [pair for pair in pairs if len(pair) == 2 and pair[0] and pair[1] and abs(pair[0] / pair[1] - 1.0) > 0.01]
+    return [f"pixels of {odd[0][0]:g} by {odd[0][1]:g} mm; the conversion needs square ones"] if odd else []
+
+
+@dataclass(frozen=True)
+class against_linear:
+    """A check with the linear filter's slices in the place of the source's.
+
+    Kernels differ at every edge, so a thin wall has another mean under another kernel, rightly. Against the linear
+    filter between the two it may not: what the network adds has no mean.
+
+    every: one slice of this many is looked at, from the middle of the first group
+    """
+
+    check: Check
+    every: int = 4
+
+    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+        """The findings of the check, which say so in their text."""
+        shape = case.source.voxels.shape
+        if case.result.voxels.shape != shape:
+            return self.check(case)
+        taken = slice(min(self.every // 2, shape[0] - 1), None, self.every)
+        chosen = Parameters(values=case.parameters, pixel_mm=case.source.pixel_mm)
+        limit = clip(LOWEST_HU, HIGHEST_HU)
+        linear = [limit(_linear(limit(image), chosen)) for image in case.source.voxels[taken]]
+        source = replace(case.source, voxels=np.stack(linear), padding=None)
+        result = replace(case.result, voxels=case.result.voxels[taken], padding=None)
+        findings = self.check(replace(case, source=source, result=result))
+        return tuple(replace(one, text=f"Against the linear filter: {one.text}") for one in findings)
+
+
+def ct_kernel(table: tuple[Measured, ...]) -> Pipeline:
+    """The pipeline with the kernels that are known at a site."""
+    return Pipeline(
+        name="ct-kernel",
+        version="1.0.0",
+        takes=Requires(
+            modality="CT",
+            # As for noise reduction: two gaps are the fewest that can show even spacing.
+            minimum_slices=3,
+            # Above 1 mm the grid ends at 0.5 cycles per mm, where soft and sharp kernels only begin to differ.
+            pixel_spacing_mm=(0.3, 1.0),
+            slice_thickness_mm=(0.4, 6.0),
+            kvp=(70.0, 150.0),
+            tilt_deg_max=0.5,
+            rows=(64, 1024),
+            columns=(64, 1024),
+        ),
+        engine="ct_kernel",
+        feed="hu",
+        output="converted",
+        feeds=feeds,
+        parameters=KernelChoice(table=table),
+        keep_outside=(LOWEST_HU, HIGHEST_HU),
+        before=(clip(LOWEST_HU, HIGHEST_HU),),
+        after=(clip(LOWEST_HU, HIGHEST_HU),),
+        tiles=Tiles(shape=(1, 0, 0), multiple_of=8),
+        checks=(
+            finite(),
+            geometry_equal(),
+            within_range(lowest_hu=LOWEST_HU, highest_hu=HIGHEST_HU),
+            against_linear(mean_shift_below(soft_hu=2.0, other_hu=5.0)),
+        ),
+        gives=Images(
+            kind="KC",
+            marker="AI KERNEL {source}>{target}",
+            operation="Reconstruction kernel conversion by neural network",
+            elements={
+                "ConvolutionKernel": "{kernel}",
+                "WindowCenter": "{window[0]:g}",
+                "WindowWidth": "{window[1]:g}",
+                "WindowCenterWidthExplanation": "{target}",
+            },
+        ),
+    )
+
+
+CT_KERNEL = ct_kernel(SHIPPED_KERNELS)
