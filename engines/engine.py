@@ -3,7 +3,11 @@
 EngineError
 ├── EngineMissing         specification or weights are not where they belong
 ├── BadSpec               the specification cannot be read or contradicts the weights
-├── DigestMismatch        the weights are not the bytes that were validated
+├── DigestMismatch        a file of the engine is not the bytes that were sealed
+├── UnsafeWeights         the ONNX file asks for what no engine may do: files elsewhere, operators that are not allowed
+├── BackendMissing        the library, the driver or the server that should run the network is not there
+├── PlanRefused           a compiled plan is missing, or was made for something else
+├── ParityFailed          the engine does not give what was recorded
 ├── ShapeOutsideProfile   the feed does not fit; nothing was run
 └── EngineFailed          the library gave up while running
 """
@@ -37,7 +41,23 @@ class BadSpec(EngineError):
 
 
 class DigestMismatch(EngineError):
-    """The weights are not the bytes that the specification names."""
+    """A specification, weights or recorded cases are not the bytes that were sealed."""
+
+
+class UnsafeWeights(EngineError):
+    """The ONNX file reaches outside its folder, or uses operators that are not allowed."""
+
+
+class BackendMissing(EngineError):
+    """What should run the network is not installed, has no device, or is not reachable at all."""
+
+
+class PlanRefused(EngineError):
+    """A compiled plan is missing, damaged, or made for another network, library version or device."""
+
+
+class ParityFailed(EngineError):
+    """The engine's answers to its recorded cases are further off than its specification allows."""
 
 
 class ShapeOutsideProfile(EngineError):
@@ -57,6 +77,23 @@ class ValidationLevel(StrEnum):
     PROSPECTIVE = "prospective"
 
 
+class Precision(StrEnum):
+    """Arithmetic that a network passed its acceptance in."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Lengths that a free dimension may have; `optimum` is what engines are tuned and timed for."""
+
+    minimum: int
+    optimum: int
+    maximum: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
     """One input or output of a network.
@@ -65,7 +102,6 @@ class TensorSpec:
     dtype:       as numpy spells it
     unit:        what a value means, for example HU
     multiple_of: free dimension -> what its length must be a multiple of
-    longest:     the largest length that a free dimension may have
     """
 
     name: str
@@ -73,7 +109,6 @@ class TensorSpec:
     dtype: str
     unit: str
     multiple_of: Mapping[str, int] = field(default_factory=dict)
-    longest: int = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +117,10 @@ class EngineSpec:
 
     sha256:     of the ONNX file; nothing else is ever run under this name
     z_support:  neighbouring slices read on each side of the one that is made
+    profile:    free dimension -> the lengths it may have; every free name of the shapes stands here
     tolerances: output name -> largest difference between two backends on the same feed, in the output's unit
-    folder:     where specs/ and weights/ lie
+    accepted:   the arithmetic that the network passed its acceptance in; a quantized graph needs int8 here
+    folder:     where SHA256SUMS, specs/, weights/ and cases/ lie
     """
 
     name: str
@@ -94,8 +131,16 @@ class EngineSpec:
     z_support: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    tolerances: Mapping[str, float] = field(default_factory=dict)
+    profile: Mapping[str, Bounds]
+    tolerances: Mapping[str, float]
+    accepted: tuple[Precision, ...] = (Precision.FP32,)
     folder: Path
+
+    def shape_at(self, tensor: TensorSpec, which: str = "optimum") -> tuple[int, ...]:
+        """The shape of `tensor` with every free length at its `minimum`, `optimum` or `maximum`."""
+        return tuple(
+            length if isinstance(length, int) else int(getattr(self.profile[length], which)) for length in tensor.shape
+        )
 
 
 class Engine(AbstractContextManager["Engine"], Protocol):
@@ -134,9 +179,11 @@ def check_feeds(spec: EngineSpec, feeds: Mapping[str, NDArray[Any]]) -> None:
 
 def _check_feed(spec: EngineSpec, tensor: TensorSpec, feed: NDArray[Any], lengths: dict[str, int]) -> None:
     told = f"Engine {spec.name}, input {tensor.name}: takes {tensor.dtype} {list(tensor.shape)}"
-    for name, multiple in tensor.multiple_of.items():
-        told += f", {name} a multiple of {multiple}"
-    told += f", at most {tensor.longest}; was given {feed.dtype} {list(feed.shape)}."
+    for name in dict.fromkeys(length for length in tensor.shape if isinstance(length, str)):
+        bounds, multiple = spec.profile[name], tensor.multiple_of.get(name, 1)
+        step = f" in steps of {multiple}" if multiple > 1 else ""
+        told += f", {name} from {bounds.minimum} to {bounds.maximum}{step}"
+    told += f"; was given {feed.dtype} {list(feed.shape)}."
     fix = "Pad and convert as pipelines.run does."
     if feed.dtype != np.dtype(tensor.dtype) or feed.ndim != len(tensor.shape) or 0 in feed.shape:
         raise ShapeOutsideProfile(told, fix=fix)
@@ -144,7 +191,11 @@ def _check_feed(spec: EngineSpec, tensor: TensorSpec, feed: NDArray[Any], length
         if isinstance(expected, int):
             fits = length == expected
         else:
-            same = lengths.setdefault(expected, length) == length
-            fits = same and length <= tensor.longest and length % tensor.multiple_of.get(expected, 1) == 0
+            bounds = spec.profile[expected]
+            fits = (
+                lengths.setdefault(expected, length) == length
+                and bounds.minimum <= length <= bounds.maximum
+                and length % tensor.multiple_of.get(expected, 1) == 0
+            )
         if not fits:
             raise ShapeOutsideProfile(told, fix=fix)

@@ -1,39 +1,57 @@
-"""Where specifications and weights lie, and the proof that the weights are the ones that were validated."""
+"""Where specifications, weights and recorded cases lie, and the proof that they are the ones that were sealed.
+
+SHA256SUMS        one line for each file below, as sha256sum writes it, sorted; every listed file has to fit
+specs/NAME.toml   what the network takes and gives
+weights/*         ONNX files, and their external data
+cases/NAME.npz    recorded cases
+"""
 
 import hashlib
-import tomllib
+import os
+import re
+import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from engines.engine import BadSpec, DigestMismatch, EngineMissing, EngineSpec, TensorSpec, ValidationLevel
+from engines.engine import BadSpec, DigestMismatch, EngineMissing, EngineSpec, UnsafeWeights
+from engines.graph import BadGraph, External, Graph, inline, read
+from engines.spec import fits_graph, parse
 
-HERE = Path(__file__).parent
+HERE: Final = Path(__file__).parent
+SUMS: Final = "SHA256SUMS"
+_PARTS: Final = {"specs": ("*.toml",), "weights": ("*",), "cases": ("*.npz",)}
+_LINE: Final = re.compile(r"([0-9a-f]{64})  ((?:specs|weights|cases)/[A-Za-z0-9_][A-Za-z0-9_.-]*)")
+_AGAIN: Final = "It was changed after it was sealed: install the engine again, and find out who changed it."
+_LARGEST: Final = (1 << 31) - (1 << 20)  # bytes; protobuf messages end at 2 GiB
 
 
 def load_spec(name: str, folder: Path | None = None) -> EngineSpec:
-    """Read `specs/<name>.toml`.
+    """Read `specs/<name>.toml`, once its digest is known to be the sealed one.
 
-    folder: holds specs/ and weights/; default: the engines that ship with the node
-    raises: EngineMissing when there is no such file, BadSpec when it cannot be understood
+    folder: holds SHA256SUMS; default: the engines that ship with the node
+    raises: EngineMissing when there is no such file, DigestMismatch, BadSpec when it cannot be understood
     """
     base = folder or HERE
-    if not name.replace("_", "").isalnum():
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,64}", name):
         raise EngineMissing(f"{name!r} is no engine name.", fix="Engine names are letters, digits and underscores.")
-    path = base / "specs" / f"{name}.toml"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise EngineMissing(
-            f"No specification of engine {name} in {path.parent}: {error.strerror}.",
-            fix="Install the engine again or take the pipeline that needs it out of the settings.",
-        ) from error
-    try:
-        return _spec(tomllib.loads(text), base)
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise BadSpec(
-            f"The specification of engine {name} cannot be understood: {type(error).__name__} {error}.",
-            fix="Compare it with the specifications that ship with the node.",
-        ) from error
+    return parse(_sealed(base, f"specs/{name}.toml", f"The specification of engine {name}"), name, base)
+
+
+def find_spec(name: str, site: Path | None) -> EngineSpec:
+    """The engine `name` of the site's folder if it is sealed there, else the one that ships. Raises as `load_spec`."""
+    if site is not None and f"specs/{name}.toml" in read_sums(site):
+        return load_spec(name, site)
+    return load_spec(name)
+
+
+def names(folder: Path | None = None) -> tuple[str, ...]:
+    """The engines that are sealed in a folder, sorted. Raises DigestMismatch, EngineMissing."""
+    return tuple(
+        path.removeprefix("specs/").removesuffix(".toml")
+        for path in read_sums(folder or HERE)
+        if path.startswith("specs/")
+    )
 
 
 def weights_path(spec: EngineSpec) -> Path:
@@ -42,56 +60,159 @@ def weights_path(spec: EngineSpec) -> Path:
 
 
 def read_weights(spec: EngineSpec) -> bytes:
-    """The bytes of the network, once their digest is known to be the promised one.
+    """The network as one self-contained ONNX model that fits its specification; external data are brought inside.
 
-    The bytes are read once and handed on, so that what was hashed is what runs.
+    The bytes are read once and handed on, so that what was hashed is what runs: no library opens a file by itself.
 
-    raises: EngineMissing, DigestMismatch
+    raises: EngineMissing, DigestMismatch, UnsafeWeights, BadSpec
     """
-    path = weights_path(spec)
+    told = f"The weights of engine {spec.name} {spec.version}"
+    data = _sealed(spec.folder, f"weights/{spec.weights}", told, sha256=spec.sha256)
+    return self_contained(spec, data)[0]
+
+
+def self_contained(spec: EngineSpec, data: bytes, *, sealed: bool = True) -> tuple[bytes, Graph]:
+    """The model in `data` with its external data inside, and what it asks for.
+
+    sealed: whether external data have to stand in SHA256SUMS; only `engines add` says no, before they can
+    raises: UnsafeWeights, DigestMismatch, EngineMissing, BadSpec
+    """
+    try:
+        graph = read(data)
+        fits_graph(spec, graph)
+        if graph.externals:
+            files = {e.location: _outside(spec, e.location, sealed=sealed) for e in graph.externals}
+            data = inline(data, lambda external: _slice(spec, external, files[external.location]))
+    except BadGraph as error:
+        raise BadSpec(
+            f"The weights of engine {spec.name} are no ONNX model: {error}.", fix="Export the network again."
+        ) from error
+    if len(data) > _LARGEST:
+        raise UnsafeWeights(
+            f"Engine {spec.name} is {len(data) >> 20} MB with its external data; 2047 MB is the most that ONNX takes.",
+            fix="Such networks are not run here.",
+        )
+    return data, graph
+
+
+def read_cases(spec: EngineSpec) -> bytes:
+    """The recorded cases, once their digest is known to be the sealed one. Raises EngineMissing, DigestMismatch."""
+    return _sealed(spec.folder, f"cases/{spec.name}.npz", f"The recorded cases of engine {spec.name}")
+
+
+def verify(folder: Path | None = None) -> int:
+    """Read every sealed file of a folder and compare; returns how many. Raises EngineMissing, DigestMismatch."""
+    base = folder or HERE
+    sums = read_sums(base)
+    for path in sums:
+        _sealed(base, path, f"{path} in {base}", sums=sums)
+    return len(sums)
+
+
+def reseal(folder: Path | None = None) -> Path:
+    """Write SHA256SUMS anew from what lies in `folder` now. For `add`, `record` and the export step only.
+
+    returns: the file written, synced
+    """
+    base = folder or HERE
+    lines = []
+    for part, patterns in _PARTS.items():
+        for path in sorted({p for pattern in patterns for p in (base / part).glob(pattern)}):
+            line = f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {part}/{path.name}"
+            if path.is_file() and not path.name.startswith(".") and _LINE.fullmatch(line):
+                lines.append(line)
+    write_synced(base / SUMS, _written(lines))
+    return base / SUMS
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write aside, sync, rename, sync the folder: after a power cut it is the old file or the new one, never half."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_sums(folder: Path) -> Mapping[str, str]:
+    """Relative path -> sha256. Every byte counts: a file that is not written as `reseal` does is refused."""
+    path = folder / SUMS
     try:
         data = path.read_bytes()
     except OSError as error:
         raise EngineMissing(
-            f"The weights of engine {spec.name} {spec.version} cannot be read from {path}: {error.strerror}.",
-            fix="Install the engine again.",
+            f"The digests of the engines in {folder} cannot be read ({SUMS}): {error.strerror}.",
+            fix="Install the engines again; a folder of your own is sealed by `imaging-node engines add`.",
+        ) from error
+    found = [_LINE.fullmatch(line) for line in data.decode("ascii", "replace").split("\n")[:-1]]
+    sums = {match[2]: match[1] for match in found if match}
+    if not sums or _written([f"{digest}  {name}" for name, digest in sums.items()]) != data:
+        raise DigestMismatch(f"{path} is not as it was sealed: some line of it cannot be understood.", fix=_AGAIN)
+    return sums
+
+
+def _written(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in sorted(lines, key=lambda line: line[66:])).encode()
+
+
+def _sealed(
+    folder: Path, path: str, told: str, *, sha256: str | None = None, sums: Mapping[str, str] | None = None
+) -> bytes:
+    try:
+        data = (folder / path).read_bytes()
+    except OSError as error:
+        raise EngineMissing(
+            f"{told} cannot be read from {folder / path}: {error.strerror}.",
+            fix="Install the engine again or take the pipeline that needs it out of the settings.",
         ) from error
     found = hashlib.sha256(data).hexdigest()
-    if found != spec.sha256:
+    sealed = (sums or read_sums(folder)).get(path)
+    if sealed is None:
         raise DigestMismatch(
-            f"The weights of engine {spec.name} {spec.version} have sha256 {found[:16]}…, not {spec.sha256[:16]}….",
-            fix="The file was changed after its validation: install the engine again, and find out who changed it.",
+            f"{told} is not in {SUMS}.", fix="Add files with `imaging-node engines add`, not by copying them."
         )
+    for wanted in {sealed, sha256 or sealed}:
+        if found != wanted:
+            raise DigestMismatch(f"{told}: sha256 is {found[:16]}…, not {wanted[:16]}….", fix=_AGAIN)
     return data
 
 
-def _spec(data: dict[str, Any], folder: Path) -> EngineSpec:
-    weights = str(data["weights"])
-    if Path(weights).name != weights:
-        raise ValueError("weights must be a plain file name")
-    sha256 = str(data["sha256"])
-    if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
-        raise ValueError("sha256 must be 64 lower-case hexadecimal digits")
-    return EngineSpec(
-        name=str(data["name"]),
-        version=str(data["version"]),
-        weights=weights,
-        sha256=sha256,
-        validation_level=ValidationLevel(data["validation_level"]),
-        z_support=int(data["z_support"]),
-        inputs=tuple(_tensor(item) for item in data["inputs"]),
-        outputs=tuple(_tensor(item) for item in data["outputs"]),
-        tolerances={str(key): float(value) for key, value in data.get("tolerances", {}).items()},
-        folder=folder,
-    )
+def _outside(spec: EngineSpec, location: str, *, sealed: bool) -> bytes:
+    """The bytes of an external data file: a plain file right beside the ONNX file, nothing else (CVE-2022-25882)."""
+    path = spec.folder / "weights" / location
+    fix = "Export the network with its weights inside, or with one plain file beside it."
+    if not _LINE.fullmatch(f"{'0' * 64}  weights/{location}"):  # a plain file name, as all that is sealed has
+        raise UnsafeWeights(
+            f"Engine {spec.name} keeps weights in {ascii(location)[:80]}, outside of its folder.", fix=fix
+        )
+    try:
+        kind = path.lstat().st_mode
+    except OSError as error:
+        raise EngineMissing(
+            f"External data {location} of engine {spec.name} cannot be read: {error.strerror}.",
+            fix="Put the file beside the ONNX file.",
+        ) from error
+    if not stat.S_ISREG(kind):
+        raise UnsafeWeights(f"External data {location} of engine {spec.name} is a link or no plain file.", fix=fix)
+    if sealed:
+        return _sealed(spec.folder, f"weights/{location}", f"External data {location} of engine {spec.name}")
+    return path.read_bytes()
 
 
-def _tensor(item: dict[str, Any]) -> TensorSpec:
-    return TensorSpec(
-        name=str(item["name"]),
-        shape=tuple(length if isinstance(length, int) else str(length) for length in item["shape"]),
-        dtype=str(item["dtype"]),
-        unit=str(item["unit"]),
-        multiple_of={str(key): int(value) for key, value in item.get("multiple_of", {}).items()},
-        longest=int(item.get("longest", 4096)),
-    )
+def _slice(spec: EngineSpec, external: External, data: bytes) -> bytes:
+    end = len(data) if external.length is None else external.offset + external.length
+    if not external.offset <= end <= len(data):
+        raise UnsafeWeights(
+            f"Engine {spec.name} reads bytes {external.offset} to {end} of {external.location}, which has {len(data)}.",
+            fix="Export the network again.",
+        )
+    return data[external.offset : end]

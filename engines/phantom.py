@@ -1,0 +1,81 @@
+"""Inputs made by code for the recorded cases: a slice through a body that does not exist, with noise. Whole numbers of
+HU, because they are small when compressed."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.engine import EngineSpec, TensorSpec
+from engines.kernel import Kernel, convert_linear, descriptor
+
+_LENGTHS: Final = ({"y": 128, "x": 128}, {"y": 96, "x": 160})  # not square: a transposed image must not pass
+_PIXEL_MM: Final = 0.7
+_SHARP: Final = Kernel(cutoff=1.1, boost=0.6)
+_SOFT: Final = Kernel(cutoff=0.75)
+
+
+def feeds_of(spec: EngineSpec, index: int) -> dict[str, NDArray[Any]]:
+    """Feeds number `index` (0 or 1) for an engine: slices for inputs in HU, else numbers between 0 and 1."""
+    generator = np.random.default_rng([index, *spec.name.encode()])
+    if (special := _SPECIAL.get(spec.name)) is not None:
+        return dict(special(spec, index, generator))
+    return {tensor.name: _feed(spec, tensor, index, generator) for tensor in spec.inputs}
+
+
+def body(y: int, x: int, generator: np.random.Generator) -> NDArray[np.float32]:
+    """A slice of a body: tissue, a lung, fat, bone, a small lesion and coloured noise of 20 HU; (y, x) HU."""
+    rows, columns = np.mgrid[-1.0 : 1.0 : y * 1j, -1.0 : 1.0 : x * 1j]
+    hu = np.full((y, x), -1000.0)
+    for cy, cx, ry, rx, value in (
+        (0.0, 0.0, 0.9, 0.92, -100.0),
+        (0.0, 0.0, 0.82, 0.84, 45.0),
+        (-0.1, -0.42, 0.42, 0.26, -860.0),
+        (0.15, 0.35, 0.3, 0.25, 90.0),
+        (0.2, 0.4, 0.05, 0.04, 60.0),
+        (0.6, 0.0, 0.14, 0.12, 700.0),
+    ):
+        hu[((rows - cy) / ry) ** 2 + ((columns - cx) / rx) ** 2 < 1.0] = value
+    noise = generator.normal(0.0, 20.0, (y, x))
+    noise = noise - 0.35 * (np.roll(noise, 1, 0) + np.roll(noise, 1, 1))
+    return np.rint(np.clip(hu + noise, -1024.0, 3071.0)).astype(np.float32)
+
+
+def _feed(spec: EngineSpec, tensor: TensorSpec, index: int, generator: np.random.Generator) -> NDArray[Any]:
+    shape = _shape(spec, tensor, index)
+    dtype = np.dtype(tensor.dtype)
+    if tensor.unit == "HU" and len(shape) >= 2:
+        slices = [body(shape[-2], shape[-1], generator) for _ in range(int(np.prod(shape[:-2])))]
+        return np.stack(slices).reshape(shape).astype(dtype)
+    values = generator.random(shape)
+    return (values if dtype.kind == "f" else values < 0.5).astype(dtype)
+
+
+def _shape(spec: EngineSpec, tensor: TensorSpec, index: int) -> tuple[int, ...]:
+    """Free lengths near those above, inside the profile; a batch is as small as it may be."""
+    shape = []
+    for length in tensor.shape:
+        if isinstance(length, str):
+            bounds, step = spec.profile[length], tensor.multiple_of.get(length, 1)
+            wanted = _LENGTHS[index % len(_LENGTHS)].get(length, bounds.minimum)
+            length = min(max(wanted // step * step, bounds.minimum), bounds.maximum)
+        shape.append(length)
+    return tuple(shape)
+
+
+def _kernel(spec: EngineSpec, index: int, generator: np.random.Generator) -> Mapping[str, NDArray[Any]]:
+    """Sharp to soft, then soft to sharp; the linear part is the one that the pipeline would make."""
+    source, target = (_SHARP, _SOFT) if index == 0 else (_SOFT, _SHARP)
+    image = _feed(spec, spec.inputs[0], index, generator)
+    linear = convert_linear(image[0, 0], source, target, _PIXEL_MM)
+    return {
+        "hu": image,
+        "linear": np.rint(linear)[None, None],
+        "kernels": descriptor(source, target, _PIXEL_MM)[None],
+    }
+
+
+_SPECIAL: Final[Mapping[str, Callable[[EngineSpec, int, np.random.Generator], Mapping[str, NDArray[Any]]]]] = {
+    "ct_kernel": _kernel
+}
