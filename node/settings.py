@@ -132,6 +132,7 @@ class KernelCurve(_Part):
     boost: float = 0.0
     boost_at_per_mm: float = 0.6
     boost_width_per_mm: float = 0.25
+    noise_kept: float = 1.0  # below 1 for iterative reconstruction
     window_center: float = 40.0
     window_width: Annotated[float, Field(ge=1.0)] = 400.0
     measured_on: Annotated[str, Field(min_length=20)]  # object, scanner, method, date: a curve without it is a guess
@@ -149,6 +150,7 @@ class KernelCurve(_Part):
             boost=self.boost,
             boost_at=self.boost_at_per_mm,
             boost_width=self.boost_width_per_mm,
+            noise_kept=self.noise_kept,
         )
         return Measured(
             manufacturer=self.manufacturer,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engines.kernel import Kernel, apply_gain, descriptor, linear_gain, radial
 from pipelines import kernels
-from pipelines.kernels import IDEALS, SHIPPED_KERNELS, Measured, Window
+from pipelines.kernels import IDEALS, SHIPPED_KERNELS, Measured, Named, Window
 from pipelines.match import Header, number
 from pipelines.parameters import Asked, Settled
 from pipelines.pipeline import Check, Checked, Finding, Images, Parameters, Pipeline, Requires, Tiles
@@ -22,15 +22,13 @@ LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0  # what 12 bits with intercept -1024 hol
 _TARGET: Final = "target"
 _WINDOW: Final = ("window_center", "window_width")
 _MARGIN: Final = 16  # px of reflection around the image for the linear filter, as `engines.kernel.convert_linear`
-_ALIKE: Final = 0.25  # curves within this share of the target, up to where both end: no conversion that anybody sees
-_SEEN: Final = 0.1  # gain below which a kernel shows nothing: MTF10
 
 
 @dataclass(frozen=True, kw_only=True)
 class KernelChoice:
     """The parameters of kernel conversion: `target`, and `window_center` with `window_width` if the rule wants others.
 
-    target: soft, medium or sharp, or a kernel of the series' own manufacturer as its scanners write it, B30f for one
+    target: soft or sharp, or a kernel of the series' own manufacturer as its scanners write it, B30f for one
     table:  the kernels that are known, the site's own first
     """
 
@@ -63,45 +61,38 @@ class KernelChoice:
         reasons += _uneven_pixels(headers)
         if named is None:
             return Settled(reasons=tuple(reasons))
-        source = kernels.find(self.table, named)
+        source, lines = kernels.source_of(self.table, named)
         if source is None:
-            reasons.append(
-                f"kernel {named.name!a} of {named.manufacturer!a} has no measured curve; measure it and add a "
-                "[[kernels]] table with this manufacturer and name to the settings"
-            )
-            return Settled(reasons=tuple(reasons))
-        target = str(asked[_TARGET])
-        wanted = self._target(named.manufacturer, target)
+            return Settled(reasons=(*reasons, *lines))
+        target = Named(manufacturer=named.manufacturer, name=str(asked[_TARGET]))
+        wanted = self._target(target)
         if wanted is None:
-            reasons.append(f"the target {target!a} is no known kernel of {named.manufacturer!a}")
+            reasons.append(f"the target {target.name!a} is no known kernel of {named.manufacturer!a}")
             return Settled(reasons=tuple(reasons))
         curve, window = wanted
-        if alike(source.curve, curve):
-            reasons.append(f"kernel {named.name!a} is the target {target!a} already, or as good as it")
+        if kernels.is_sharp(source.curve) == kernels.is_sharp(curve):
+            kind = "sharp" if kernels.is_sharp(curve) else "soft"
+            reasons.append(
+                f"kernel {named.name!a} and the target {target.name!a} are both {kind}; the conversion is between a soft "
+                "and a sharp one"
+            )
         if all(name in asked for name in _WINDOW):
             window = (float(asked[_WINDOW[0]]), float(asked[_WINDOW[1]]))
         values = {
-            "source": named.name,
+            "source": named.label,
             "source_curve": kernels.to_plain(source.curve),
-            _TARGET: target,
+            _TARGET: target.label,
             "target_curve": kernels.to_plain(curve),
-            "kernel": kernels.short(named.name, target),
+            "kernel": kernels.short(named.label, target.label),
             "window": [float(value) for value in window],
         }
         return Settled(values=values, reasons=tuple(reasons))
 
-    def _target(self, manufacturer: str, target: str) -> tuple[Kernel, Window] | None:
-        if ideal := IDEALS.get(target):
+    def _target(self, target: Named) -> tuple[Kernel, Window] | None:
+        if ideal := IDEALS.get(target.name):
             return ideal.curve, ideal.window
-        entry = kernels.find(self.table, kernels.Named(manufacturer=manufacturer, name=target))
+        entry = kernels.find(self.table, target)
         return (entry.curve, entry.window) if entry else None
-
-
-def alike(source: Kernel, target: Kernel) -> bool:
-    """Whether a conversion would change nothing that can be seen."""
-    end = max(source.frequency_at(_SEEN), target.frequency_at(_SEEN))
-    frequency = np.linspace(0.0, end, 200)
-    return bool(np.all(np.abs(source(frequency) - target(frequency)) <= _ALIKE * np.maximum(target(frequency), _SEEN)))
 
 
 def feeds(image: NDArray[np.float32], parameters: Parameters) -> Mapping[str, NDArray[Any]]:

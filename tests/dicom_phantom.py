@@ -136,6 +136,7 @@ def job(**changes: Any) -> dict[str, Any]:
         "derivation": {"value": "DL_NR", "scheme": "99GENAI", "meaning": "Noise reduction by neural network"},
         "purpose": {"value": "109102", "scheme": "DCM", "meaning": "Processing Equipment"},
         "operation": "Noise reduction by neural network",
+        "elements": {},
         "z_support": 0,
         "model": "ct_denoise",
         "model_version": "1.0.0",
