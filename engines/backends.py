@@ -27,6 +27,8 @@ class BackendSettings:
     triton_url:       host:port of a server's gRPC service
     triton_timeout_s: for each answer
     triton_retries:   repeats of a call that got no answer
+    triton_wait_s:    how long a server that is away is waited for
+    triton_ca, triton_certificate, triton_key: PEM files; without triton_ca the connection is not encrypted
     """
 
     backend: Backend = Backend.ORT
@@ -36,6 +38,10 @@ class BackendSettings:
     triton_url: str | None = None
     triton_timeout_s: float = 30.0
     triton_retries: int = 2
+    triton_wait_s: float = 0.0
+    triton_ca: Path | None = None
+    triton_certificate: Path | None = None
+    triton_key: Path | None = None
 
 
 def open_engine(spec: EngineSpec, choice: BackendSettings) -> Engine:
@@ -63,12 +69,20 @@ def open_engine(spec: EngineSpec, choice: BackendSettings) -> Engine:
                 raise BadSpec("Backend trt has no folder for its plans.", fix="Set engines.plans to one.")
             return TrtEngine(spec, choice.plans, device=choice.device)
         case Backend.TRITON:
-            from engines.triton import TritonEngine
+            from engines.triton import Tls, TritonEngine
 
             if choice.triton_url is None:
                 raise BadSpec("Backend triton has no server.", fix="Set engines.triton_url to its host:port for gRPC.")
+            tls = None
+            if choice.triton_ca is not None:
+                tls = Tls(ca=choice.triton_ca, certificate=choice.triton_certificate, key=choice.triton_key)
             return TritonEngine(
-                spec, choice.triton_url, timeout_s=choice.triton_timeout_s, retries=choice.triton_retries
+                spec,
+                choice.triton_url,
+                timeout_s=choice.triton_timeout_s,
+                retries=choice.triton_retries,
+                wait_s=choice.triton_wait_s,
+                tls=tls,
             )
 
 

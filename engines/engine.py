@@ -8,6 +8,8 @@ EngineError
 ├── BackendMissing        the library, the driver or the server that should run the network is not there
 ├── PlanRefused           a compiled plan is missing, or was made for something else
 ├── ParityFailed          the engine does not give what was recorded
+├── NoRoom                the engine does not fit into the memory that all engines may hold
+├── EngineUnavailable     the server that runs the network is away or too slow; the same call may work later
 ├── ShapeOutsideProfile   the feed does not fit; nothing was run
 └── EngineFailed          the library gave up while running
 """
@@ -58,6 +60,14 @@ class PlanRefused(EngineError):
 
 class ParityFailed(EngineError):
     """The engine's answers to its recorded cases are further off than its specification allows."""
+
+
+class NoRoom(EngineError):
+    """The engine does not fit into the memory that all engines together may hold."""
+
+
+class EngineUnavailable(EngineError):
+    """What runs the network elsewhere does not answer now; the same call may succeed later."""
 
 
 class ShapeOutsideProfile(EngineError):

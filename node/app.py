@@ -9,8 +9,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+from engines.backends import BackendSettings, open_engine
 from engines.engine import EngineError, EngineSpec
-from engines.store import load_spec, read_weights
+from engines.parity import recorded_cases, require
+from engines.pool import EnginePool
+from engines.store import find_spec, read_weights, verify
 from node.child import Child
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import BadSetting, Refuse
@@ -88,14 +91,42 @@ def pipelines_of(settings: Settings) -> dict[str, Pipeline]:
 
 
 def specs_of(settings: Settings, pipelines: Mapping[str, Pipeline]) -> dict[str, EngineSpec]:
-    """The engines that the pipelines need. Raises BadSetting for one that is missing or not the validated one."""
+    """The engines that the pipelines need. Raises BadSetting when one is missing, or any sealed file was changed."""
     try:
-        specs = {p.engine: load_spec(p.engine, settings.engines.folder) for p in pipelines.values()}
+        for folder in {None, settings.engines.folder}:
+            verify(folder)
+        specs = {p.engine: find_spec(p.engine, settings.engines.folder) for p in pipelines.values()}
         for spec in specs.values():
             read_weights(spec)
+            recorded_cases(spec)
     except EngineError as error:
         raise BadSetting(error.message, fix=error.fix) from error
     return specs
+
+
+def backend_of(settings: Settings) -> BackendSettings:
+    """What runs the networks; plans lie in the node's folder unless the settings say otherwise."""
+    chosen = settings.engines
+    return BackendSettings(
+        backend=chosen.backend,
+        threads=chosen.threads,
+        device=chosen.device,
+        plans=(chosen.plans or settings.node.state / "plans").absolute(),
+        triton_url=chosen.triton_url,
+        triton_timeout_s=chosen.triton_timeout_s,
+        triton_retries=chosen.triton_retries,
+        triton_wait_s=chosen.triton_wait_s,
+        triton_ca=chosen.triton_ca,
+        triton_certificate=chosen.triton_certificate,
+        triton_key=chosen.triton_key,
+    )
+
+
+def pool_of(settings: Settings) -> EnginePool:
+    """The engines of a worker; each has to give its known answers whenever it is loaded."""
+    choice = backend_of(settings)
+    budget = settings.engines.memory_mb << 20
+    return EnginePool(lambda spec: open_engine(spec, choice), budget=budget, ready=require)
 
 
 def address_of(settings: Settings) -> Callable[[DicomDestination], Address]:

@@ -3,6 +3,7 @@
     NodeError
     ├── Retry        the same step again, later: the world was in the way
     ├── Hold         a person looks: the result exists but must not leave
+    │   └── EngineOff  the engine no longer gives its known answers; nothing was made
     ├── Refuse       failed for good: this input or this object will never pass
     └── BadSetting   the node does not start; the message says what to change
 
@@ -36,6 +37,10 @@ class Retry(NodeError):
 
 class Hold(NodeError):
     """A person has to look before anything leaves the node."""
+
+
+class EngineOff(Hold):
+    """The engine does not give what was recorded when it was validated; its pipelines make nothing."""
 
 
 class Refuse(NodeError):

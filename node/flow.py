@@ -13,7 +13,7 @@ from typing import Any, Final
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 from dbos import error as dbos_error
 
-from node.errors import Hold, NodeError, Refuse, Retry
+from node.errors import EngineOff, Hold, NodeError, Refuse, Retry
 from node.log import log
 from node.prepared import Prepared
 from node.records.states import JobState
@@ -140,6 +140,8 @@ def _verdict(error: Exception) -> tuple[str, str, str]:
     """The state that a fault leaves a job with, its cause from a closed set, and the reason in words."""
     if isinstance(error, dbos_error.DBOSMaxStepRetriesExceeded) and error.errors:
         error = error.errors[-1]
+    if isinstance(error, EngineOff):
+        return JobState.HELD, "engine_off", str(error)
     if isinstance(error, Hold):
         return JobState.HELD, "worker_died", str(error)
     if isinstance(error, Refuse):

@@ -34,6 +34,7 @@ class Metrics:
     instances_failed: Counter
     delivery_failures: Counter
     holds: Counter
+    engine_checks_failed: Counter
     last_in_to_first_out: Histogram
     starts: Counter
 
@@ -53,6 +54,9 @@ METRICS: Final = Metrics(
         _P + "delivery_attempts_failed", "Delivery attempts that did not finish", ["destination"]
     ),
     holds=Counter(_P + "holds", "Jobs held, refused or failed", ["state", "reason"]),
+    engine_checks_failed=Counter(
+        _P + "engine_checks_failed", "Engines that missed their recorded cases and are off", ["engine"]
+    ),
     last_in_to_first_out=Histogram(
         _P + "last_in_to_first_out_seconds", "Last slice in to first derived slice confirmed", buckets=_WAIT_BUCKETS
     ),
@@ -71,8 +75,10 @@ def prime_receiver(statuses: Iterable[int]) -> None:
     METRICS.stage_seconds.labels(stage="receive")
 
 
-def prime_worker(destinations: Iterable[str], pipelines: Iterable[str]) -> None:
+def prime_worker(destinations: Iterable[str], pipelines: Iterable[str], engines: Iterable[str]) -> None:
     """The same for the worker."""
+    for name in engines:
+        METRICS.engine_checks_failed.labels(engine=name)
     for name in destinations:
         METRICS.instances_delivered.labels(destination=name)
         METRICS.instances_failed.labels(destination=name)
@@ -82,7 +88,8 @@ def prime_worker(destinations: Iterable[str], pipelines: Iterable[str]) -> None:
     for stage in ("route", "prepare", "infer", "check", "derive", "deliver"):
         METRICS.stage_seconds.labels(stage=stage)
     for state, reason in (
-        ("held", "worker_died"), ("refused", "input_refused"), ("failed", "retries_exhausted"), ("failed", "fault"),
+        ("held", "worker_died"), ("held", "engine_off"), ("refused", "input_refused"),
+        ("failed", "retries_exhausted"), ("failed", "fault"),
     ):  # fmt: skip
         METRICS.holds.labels(state=state, reason=reason)
 

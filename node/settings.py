@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from engines.backends import Backend
 from engines.kernel import Kernel
 from node.dicom.scan import KEYWORDS
 from node.errors import BadSetting
@@ -164,8 +165,29 @@ class KernelCurve(_Part):
 class Engines(_Part):
     """How networks run."""
 
-    folder: Path | None = None  # default: the engines that ship with the node
+    backend: Backend = Backend.ORT  # what runs them; it is the one that is used, or the node does not start
+    folder: Path | None = None  # engines of the site, before those that ship with the node
+    plans: Path | None = None  # compiled for this machine's GPU; default: plans/ in node.state
     threads: Annotated[int, Field(ge=1, le=256)] = 2
+    memory_mb: Annotated[int, Field(ge=64)] = 2048  # all loaded engines together; least recently used go first
+    device: Annotated[int, Field(ge=0)] = 0  # index of the GPU
+    triton_url: str | None = None
+    triton_timeout_s: Seconds = 30.0
+    triton_retries: Annotated[int, Field(ge=0, le=100)] = 2
+    triton_wait_s: Annotated[float, Field(ge=0)] = 0.0
+    triton_ca: Path | None = None
+    triton_certificate: Path | None = None
+    triton_key: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.backend is Backend.TRITON and self.triton_url is None:
+            raise ValueError("backend triton needs triton_url")
+        if (self.triton_certificate is None) != (self.triton_key is None):
+            raise ValueError("triton_certificate and triton_key go together")
+        if self.triton_certificate is not None and self.triton_ca is None:
+            raise ValueError("triton_certificate needs triton_ca")
+        return self
 
 
 class Decoder(_Part):

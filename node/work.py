@@ -150,14 +150,15 @@ class Work:
                 padding=source.padding,
             )
             pipeline = self.pipelines[job["pipeline"]]
-            report = checking.check(
-                pipeline,
-                self.inference.engine(pipeline.engine),
-                source,
-                made,
-                headers=self._headers(job, prepared),
-                parameters=job["parameters"],
-            )
+            with self.inference.engine(pipeline.engine) as engine:
+                report = checking.check(
+                    pipeline,
+                    engine,
+                    source,
+                    made,
+                    headers=self._headers(job, prepared),
+                    parameters=job["parameters"],
+                )
             with self.records.write() as connection:
                 jobs.note(connection, job_id, at=self.clock(), report=report.to_json())
         return report

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from dbos import DBOS, DBOSConfig
 
-from engines.engine import EngineError
-from engines.ort import OrtEngine
+from engines.engine import EngineError, EngineFailed, EngineUnavailable, NoRoom
 from node import app, flow
 from node.errors import BadSetting
-from node.metrics import prime_worker
+from node.log import log
+from node.metrics import METRICS, prime_worker
 from node.peers import dimse_client
 from node.peers.dimse_client import Address
 from node.records import deliveries, sets
@@ -29,6 +29,7 @@ from node.work import Work
 
 _TICK_S: Final = 0.15
 _RESUME_EVERY_S: Final = 2.0
+_KNOWN_ANSWERS_EVERY_S: Final = 24 * 3600.0
 
 
 class Worker:
@@ -38,6 +39,7 @@ class Worker:
         self._settings, self._progress = settings, progress
         self._stack = ExitStack()
         self._resume_at = 0.0
+        self._known_answers_at = time.monotonic() + _KNOWN_ANSWERS_EVERY_S
         self._resumed: set[tuple[str, str, int]] = set()
 
     def __enter__(self) -> "Worker":
@@ -52,8 +54,8 @@ class Worker:
     def _build(self, stack: ExitStack) -> None:
         settings, state = self._settings, self._settings.node.state.absolute()
         pipelines = app.pipelines_of(settings)
-        prime_worker([destination.name for destination in settings.destinations], pipelines)
         specs = app.specs_of(settings, pipelines)
+        prime_worker([destination.name for destination in settings.destinations], pipelines, specs)
         spool = app.spool_of(settings)
         self.records = stack.enter_context(contextlib.closing(Records(state)))
         with self.records.write() as connection:
@@ -62,13 +64,15 @@ class Worker:
             )
         child = stack.enter_context(contextlib.closing(app.decoder_of(settings)))
         child.warm()
+        pool = stack.enter_context(contextlib.closing(app.pool_of(settings)))
+        self.inference = Inference(
+            pool, specs, failed=lambda name: METRICS.engine_checks_failed.labels(engine=name).inc()
+        )
         try:
-            engines = {
-                name: stack.enter_context(OrtEngine(spec, threads=settings.engines.threads))
-                for name, spec in specs.items()
-            }
+            self.inference.known_answers()
         except EngineError as error:
             raise BadSetting(error.message, fix=error.fix) from error
+        log.info("engines loaded", backend=settings.engines.backend, bytes=pool.loaded, off=sorted(self.inference.off))
         address = app.address_of(settings)
         deliverer = Deliverer(self.records, spool, destination=settings.destination, address=address, clock=time.time)
         self.assembler = Assembler(self.records, settings.assemble, clock=time.time, ask=self._ask(address))
@@ -77,7 +81,7 @@ class Worker:
                 records=self.records,
                 spool=spool,
                 child=child,
-                inference=Inference(engines),
+                inference=self.inference,
                 deliverer=deliverer,
                 rules=settings.rules,
                 pipelines=pipelines,
@@ -121,6 +125,9 @@ class Worker:
             flow.start(set_id, run)
             with self.records.write() as connection:
                 sets.started(connection, set_id, run)
+        if time.monotonic() >= self._known_answers_at:
+            self._known_answers_at = time.monotonic() + _KNOWN_ANSWERS_EVERY_S
+            self._ask_engines()
         if time.monotonic() >= self._resume_at:
             self._resume_at = time.monotonic() + _RESUME_EVERY_S
             with self.records.read() as connection:
@@ -129,6 +136,15 @@ class Worker:
                 if (job_id, destination, run) not in self._resumed:
                     flow.start_delivery(job_id, destination, run, attempt)
                     self._resumed.add((job_id, destination, run))
+
+    def _ask_engines(self) -> None:
+        """The known answers once more. A file that was changed ends the worker, which then says so at every start."""
+        try:
+            self.inference.known_answers()
+        except (EngineFailed, EngineUnavailable, NoRoom) as error:
+            log.warning("the engines could not be asked for their known answers", reason=str(error))
+        except EngineError as error:
+            raise BadSetting(error.message, fix=error.fix) from error
 
     def run(self, stopping: Callable[[float], bool]) -> None:
         """Tick until `stopping(seconds)`, which waits that long, says so."""

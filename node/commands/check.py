@@ -4,19 +4,21 @@ import importlib.metadata
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from engines.backends import describe, open_engine
 from engines.engine import EngineError
-from engines.ort import OrtEngine
+from engines.parity import require
 from node import app
 from node.commands.run import alive
 from node.errors import NodeError
 from node.peers import dimse_client
 from node.peers.dimse_client import Address
 from node.settings import Settings, load
+from pipelines.pipeline import Pipeline
 
 _EARLIEST: Final = 1_767_225_600  # 2026-01-01: a clock before the software itself is wrong
 _TENSORRT: Final = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx-cu13")
@@ -47,15 +49,7 @@ def check(settings_file: Path) -> Iterator[Line]:
             what="peers", good=False, text="No peer may send: add a [[peers]] table for each scanner or archive."
         )
     yield from _disk(settings)
-    try:
-        for name, spec in app.specs_of(settings, pipelines).items():
-            with OrtEngine(spec, threads=1):
-                level = spec.validation_level.value
-            yield Line(
-                what=f"engine {name}", good=True, text=f"{spec.version}, ONNX Runtime CPU, validation level {level}"
-            )
-    except (NodeError, EngineError) as error:
-        yield Line(what="engines", good=False, text=str(error))
+    yield from _engines(settings, pipelines)
     yield from _receiver(settings)
     address = app.address_of(settings)
     for destination in settings.destinations:
@@ -67,6 +61,29 @@ def check(settings_file: Path) -> Iterator[Line]:
     yield Line(
         what="clock", good=now > _EARLIEST, text=shown if now > _EARLIEST else f"{shown} is too early; set the clock."
     )
+
+
+def _engines(settings: Settings, pipelines: Mapping[str, Pipeline]) -> Iterator[Line]:
+    """Load each on the backend of the settings and ask for its known answers: what is printed is what really ran."""
+    try:
+        specs = app.specs_of(settings, pipelines)
+    except NodeError as error:
+        yield Line(what="engines", good=False, text=str(error))
+        return
+    choice = app.backend_of(settings)
+    for name, spec in specs.items():
+        try:
+            with open_engine(spec, choice) as engine:
+                differences = require(engine)
+        except EngineError as error:
+            yield Line(what=f"engine {name}", good=False, text=str(error))
+            continue
+        worst = max(difference.worst / difference.limit for difference in differences)
+        text = (
+            f"{spec.version}, {describe(choice)}, {len(differences)} known answers at {worst:.1%} of what may differ, "
+            f"validation level {spec.validation_level}"
+        )
+        yield Line(what=f"engine {name}", good=True, text=text)
 
 
 def _disk(settings: Settings) -> Iterator[Line]:

@@ -78,7 +78,7 @@ def _worker(settings: Settings, stop: threading.Event) -> None:
         nonlocal beaten
         if time.monotonic() - beaten >= _BEAT_S:
             beaten = time.monotonic()
-            _beat(settings, "worker")
+            _beat(settings, "worker", engines_off=len(worker.inference.off))
         return stop.wait(seconds)
 
     with Worker(settings) as worker:
@@ -139,6 +139,8 @@ def alive(settings: Settings, name: str) -> dict[str, int]:
 def faults(settings: Settings) -> dict[str, str]:
     """What keeps the node from serving, by part."""
     found = {name: "is not running" for name in ("receiver", "worker") if not alive(settings, name)}
+    if count := alive(settings, "worker").get("engines_off"):
+        found["engines"] = f"{count} off: they missed their recorded cases"
     if not app.spool_of(settings).has_room(0):
         found["disk"] = "less is free than node.disk_reserve_mb"
     return found
