@@ -73,8 +73,8 @@ class KernelChoice:
         if kernels.is_sharp(source.curve) == kernels.is_sharp(curve):
             kind = "sharp" if kernels.is_sharp(curve) else "soft"
             reasons.append(
-                f"kernel {named.name!a} and the target {target.name!a} are both {kind}; the conversion is between a soft "
-                "and a sharp one"
+                f"kernel {named.name!a} and the target {target.name!a} are both {kind}; the conversion is between a "
+                "soft and a sharp one"
             )
         if all(name in asked for name in _WINDOW):
             window = (float(asked[_WINDOW[0]]), float(asked[_WINDOW[1]]))

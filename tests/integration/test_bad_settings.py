@@ -52,7 +52,17 @@ def bad_ae_title(folder: Path, raw: dict[str, Any]) -> str:
 
 def unknown_pipeline(folder: Path, raw: dict[str, Any]) -> str:
     raw["rules"][0]["pipeline"] = "ct-denoize"
-    return r"A rule names pipeline 'ct-denoize'\. Known are ct-denoise\."
+    return r"A rule names pipeline 'ct-denoize'\. Known are ct-denoise, ct-kernel\."
+
+
+def unknown_target(folder: Path, raw: dict[str, Any]) -> str:
+    raw["rules"][0] |= {"pipeline": "ct-kernel", "parameters": {"target": "softer"}}
+    return r"Parameters of rule 'ct' for ct-kernel: the target 'softer' has no curve; known are soft, sharp.*Mend the"
+
+
+def parameters_too_many(folder: Path, raw: dict[str, Any]) -> str:
+    raw["rules"][0]["parameters"] = {"strength": 0.5}
+    return r"Parameters of rule 'ct' for ct-denoise: 'strength' is no parameter of it; it takes none\. Mend the rule\."
 
 
 def unknown_destination(folder: Path, raw: dict[str, Any]) -> str:
@@ -90,7 +100,7 @@ def damaged_records(folder: Path, raw: dict[str, Any]) -> str:
 
 
 FAULTS = (
-    unknown_key, bad_ae_title, unknown_pipeline, unknown_destination, unwritable_spool, missing_engine, damaged_engine,
+    unknown_key, bad_ae_title, unknown_pipeline, unknown_target, parameters_too_many, unknown_destination, unwritable_spool, missing_engine, damaged_engine,
     damaged_records,
 )  # fmt: skip
 

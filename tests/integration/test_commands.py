@@ -186,7 +186,13 @@ def test_process_that_makes_nothing_fails_and_says_why(tmp_path: Path) -> None:
 
 
 def test_process_of_nothing_is_a_fault_of_the_call(tmp_path: Path) -> None:
-    for arguments in ((tmp_path / "none",), (tmp_path, "--pipeline", "nonsense")):
+    for arguments in (
+        (tmp_path / "none",),
+        (tmp_path, "--pipeline", "nonsense"),
+        (tmp_path, "--pipeline", "ct-kernel"),
+        (tmp_path, "--pipeline", "ct-kernel", "--set", "target"),
+        (tmp_path, "--set", "target=soft"),
+    ):
         status, said, trouble = cli("process", *arguments, "--to", tmp_path / "out")
         assert (status, said) == (2, "")
         assert trouble.splitlines()[-1].startswith("imaging-node: ")

@@ -196,6 +196,56 @@ def test_long_parameters_are_named_by_their_digest(tmp_path: Path) -> None:
     assert len(made[0x0099, 0x1002].value) > 1500
 
 
+# --- kernel conversion ----------------------------------------------------------------------------------------------
+
+
+def kernel_job(kernel: str = "AI Hr40-3>soft", **changes: Any) -> dict[str, Any]:
+    """What the job of a converted series says otherwise than that of a denoised one."""
+    elements = {
+        "ConvolutionKernel": kernel,
+        "WindowCenter": "40",
+        "WindowWidth": "400",
+        "WindowCenterWidthExplanation": "soft",
+    }
+    return {
+        "kind": "KC",
+        "image_type": ["DERIVED", "SECONDARY", "AXIAL", "AI_KERNEL"],
+        "marker": "AI KERNEL Hr40-3>soft",
+        "derivation": {
+            "value": "DL_KC",
+            "scheme": "99GENAI",
+            "meaning": "Reconstruction kernel conversion by neural network",
+        },
+        "elements": elements,
+        "series_number": 4012,
+    } | changes
+
+
+def test_a_converted_image_names_both_kernels_and_takes_the_window_of_the_target(tmp_path: Path) -> None:
+    def windows(ds: Dataset, index: int) -> None:
+        ds.WindowCenter, ds.WindowWidth = ["900", "40"], ["2500", "80"]
+        ds.WindowCenterWidthExplanation = ["BONE", "BRAIN"]
+
+    made = derived(tmp_path, everything, windows, work=job(**kernel_job()))[0]
+
+    assert made.ConvolutionKernel == "AI Hr40-3>soft"
+    assert (made.WindowCenter, made.WindowWidth, made.WindowCenterWidthExplanation) == (40, 400, "soft")
+    assert made.SeriesDescription == "AI KERNEL Hr40-3>soft - Head 2.0 頭部"
+    assert made.ImageType[3] == "AI_KERNEL"
+    assert made.SeriesNumber == 4012
+    assert made.SyntheticData == "NO"
+    assert made.DerivationCodeSequence[0].CodeValue == "DL_KC"
+    assert made.ContrastBolusAgent == "AGENT"
+    assert "VOILUTSequence" not in made
+
+
+def test_a_denoised_image_keeps_kernel_and_window_of_its_source(tmp_path: Path) -> None:
+    made = derived(tmp_path)[0]
+
+    assert list(made.ConvolutionKernel) == ["Hr40", "3"]
+    assert (made.WindowCenter, made.WindowWidth) == (40, 400)
+
+
 # --- 1.4 equipment and the private block ----------------------------------------------------------------------------
 
 
@@ -379,6 +429,10 @@ def test_the_fast_writer_and_the_one_of_pydicom_write_the_same_bytes(
         ({"series_number": 2**31}, "is no IS"),
         ({"started": "2026-03-04T05:06:07"}, "has no UTC offset"),
         ({"operation": "Rauschunterdrückung"}, "not ASCII"),
+        ({"elements": {"PatientName": "X"}}, "PatientName replaces what the source says"),
+        (kernel_job(elements={}), "nothing replaces what the source says"),
+        (kernel_job(kernel="B30f"), "Convolution Kernel 'B30f' could pass for a scanner's"),
+        (kernel_job(kernel="AI B70f>STANDARDS"), "Convolution Kernel 'AI B70f>STANDARDS' could pass for a scanner's"),
     ],
 )
 def test_a_job_that_would_lie_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

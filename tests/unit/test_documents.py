@@ -33,6 +33,7 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("destinations", settings.DicomDestination),
     ("destinations", settings.FolderDestination),
     ("rules", settings.Rule),
+    ("kernels", settings.KernelCurve),
     ("engines", settings.Engines),
     ("decoder", settings.Decoder),
     ("page", settings.Page),

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from engines.engine import EngineFailed, EngineSpec
 from engines.ort import OrtEngine
 from engines.store import load_spec
+from node.dicom import codes
 from pipelines import SHIPPED
 from pipelines.ct_denoise import CT_DENOISE
+from pipelines.ct_kernel import CT_KERNEL
 from pipelines.pipeline import Finding, Report, Verdict
 from pipelines.run import check, infer
 from pipelines.steps.tiles import pad_to_multiple
@@ -181,7 +183,8 @@ def test_reports_in_records_of_earlier_versions_load() -> None:
 
 
 def test_the_shipped_pipelines_go_by_their_own_names() -> None:
-    assert dict(SHIPPED) == {"ct-denoise": CT_DENOISE}
+    assert dict(SHIPPED) == {"ct-denoise": CT_DENOISE, "ct-kernel": CT_KERNEL}
+    assert all(one.gives.kind in codes.OUTPUTS for one in SHIPPED.values())
     assert load_spec(CT_DENOISE.engine).inputs[0].name == CT_DENOISE.feed
     assert load_spec(CT_DENOISE.engine).outputs[0].name == CT_DENOISE.output
 

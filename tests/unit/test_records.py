@@ -133,12 +133,18 @@ def test_a_job_needs_its_set(records: Records) -> None:
 
 
 def test_the_identity_of_a_job_is_what_goes_in_and_what_is_done_to_it() -> None:
-    def key(set_id: str = "s", pipeline: str = "p", version: str = "1", engine_sha256: str = "e") -> str:
-        return jobs.job_id(set_id=set_id, pipeline=pipeline, version=version, engine_sha256=engine_sha256)
+    def key(
+        set_id: str = "s", pipeline: str = "p", version: str = "1", engine_sha256: str = "e", **parameters: float
+    ) -> str:
+        return jobs.job_id(
+            set_id=set_id, pipeline=pipeline, version=version, engine_sha256=engine_sha256, parameters=parameters
+        )
 
     assert key() == key()
     assert len({key(), key("t"), key(pipeline="q"), key(version="2"), key(engine_sha256="f")}) == 5
     assert key("ab", "c") != key("a", "bc")
+    assert len({key(), key(a=1.0), key(a=2.0), key(b=1.0)}) == 4
+    assert key(a=1.0, b=2.0) == key(b=2.0, a=1.0)
 
 
 def test_counts_name_every_state_also_with_none(records: Records) -> None:
