@@ -100,8 +100,8 @@ def damaged_records(folder: Path, raw: dict[str, Any]) -> str:
 
 
 FAULTS = (
-    unknown_key, bad_ae_title, unknown_pipeline, unknown_target, parameters_too_many, unknown_destination, unwritable_spool, missing_engine, damaged_engine,
-    damaged_records,
+    unknown_key, bad_ae_title, unknown_pipeline, unknown_target, parameters_too_many, unknown_destination,
+    unwritable_spool, missing_engine, damaged_engine, damaged_records,
 )  # fmt: skip
 
 
