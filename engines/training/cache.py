@@ -15,22 +15,26 @@ from numpy.typing import NDArray
 
 from engines.kernel import Kernel
 from engines.training.physics import Scanner, noise_images
-from engines.training.sources import SOURCES, Role, Source, clean_slices
+from engines.training.sources import DATA, SOURCES, Role, Source, clean_slices, linear_slices
 
 REALISATIONS = 2
+LINEAR = "linear"
+COARSE, COARSE_MM = "coarse", 1.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Item:
     """One slice with its noise.
 
-    clean: (s, s) int16 HU
-    noise: (realisation, kernel, s, s) float16; SD 1 in the body with the first, soft kernel
+    clean:      (s, s) int16 HU
+    noise:      (realisation, kernel, s, s) float16; SD 1 in the body with the first, soft kernel
+    unfiltered: edges one pixel wide, as no reconstruction kernel shows them; training gives it a kernel first
     """
 
     group: str
     clean: NDArray[np.int16]
     noise: NDArray[np.float16]
+    unfiltered: bool = False
 
 
 def random_kernels(rng: np.random.Generator) -> tuple[Kernel, Kernel]:
@@ -58,19 +62,34 @@ def build(folder: Path) -> None:
     # Real resolution first, so that training can start before the last is ready.
     for number, source in sorted(enumerate(wanted), key=lambda pair: len(pair[1].slices)):
         _build_source(folder, number, source)
+    for number, source in enumerate(SOURCES):
+        if source.role is Role.TRAIN:
+            _build_linear(folder, number, source)
+
+
+def _build_linear(folder: Path, number: int, source: Source) -> None:
+    """Truth by averages alone, beside the cleaned one: no filter has chosen what is texture and what is noise."""
+    for index, clean in linear_slices(source, DATA):
+        name = folder / f"{source.role}_{LINEAR}{number:02d}_{source.name}_{index:03d}.npz"
+        if not name.exists():
+            _write(name, clean, 0.8, np.random.default_rng([1, number, index]))
 
 
 def _build_source(folder: Path, number: int, source: Source) -> None:
-    names = [folder / f"{source.role}_{number:02d}_{source.name}_{index:03d}.npz" for index in source.slices]
+    mark = COARSE if source.pixel_mm > COARSE_MM else ""
+    names = [folder / f"{source.role}_{mark}{number:02d}_{source.name}_{index:03d}.npz" for index in source.slices]
     if all(name.exists() for name in names):
         return
     for name, (index, clean) in zip(names, clean_slices(source), strict=True):
-        rng = np.random.default_rng([number, index])
-        kernels = random_kernels(rng)
-        noise = np.stack([unit_noise(clean, source.pixel_mm, kernels, rng) for _ in range(REALISATIONS)])
-        aside = name.with_suffix(".tmp.npz")
-        np.savez(aside, clean=np.round(clean).astype(np.int16), noise=noise.astype(np.float16))
-        aside.rename(name)
+        _write(name, clean, source.pixel_mm, np.random.default_rng([number, index]))
+
+
+def _write(name: Path, clean: NDArray[np.float32], pixel_mm: float, rng: np.random.Generator) -> None:
+    kernels = random_kernels(rng)
+    noise = np.stack([unit_noise(clean, pixel_mm, kernels, rng) for _ in range(REALISATIONS)])
+    aside = name.with_suffix(".tmp.npz")
+    np.savez(aside, clean=np.round(clean).astype(np.int16), noise=noise.astype(np.float16))
+    aside.rename(name)
 
 
 def load(folder: Path, role: Role) -> list[Item]:
@@ -81,7 +100,8 @@ def load(folder: Path, role: Role) -> list[Item]:
             continue
         with np.load(path) as data:
             group = path.stem.rsplit("_", 1)[0]
-            items.append(Item(group=group, clean=data["clean"], noise=data["noise"]))
+            unfiltered = f"_{LINEAR}" in group or f"_{COARSE}" in group
+            items.append(Item(group=group, clean=data["clean"], noise=data["noise"], unfiltered=unfiltered))
     return items
 
 

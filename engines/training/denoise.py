@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engines.kernel import Kernel, apply_gain, radial
 from engines.networks.pu_unet import PuUnet
 from engines.training.cache import Item, load
 from engines.training.detail import disk, ellipses, probe_field, texture
 from engines.training.sources import Role
 
-SIDE = 96
+SIDE, EDGE = 96, 12
 BATCH = 8
 PROBES = 3  # patches of a batch that carry a probe lesion
 PROBE_WEIGHT = 0.3  # 0.1 lost more of a 3 px disk than total variation does
 
 
-def mixed_noise(rng: np.random.Generator, noise: NDArray[np.float32], body: NDArray[np.bool_]) -> NDArray[np.float32]:
+def mixed_noise(rng: np.random.Generator, noise: NDArray[np.float32]) -> NDArray[np.float32]:
     """A new realisation with a new kernel from those stored; (kernel pairs of) patches -> (y, x), SD about 1.
 
     noise: (realisation, kernel, y, x)
@@ -41,23 +42,29 @@ def mixed_noise(rng: np.random.Generator, noise: NDArray[np.float32], body: NDAr
 
 def patch(rng: np.random.Generator, item: Item) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
     """Clean and noise, (SIDE, SIDE) HU, and the noise SD in HU."""
+    wide = SIDE + 2 * EDGE
     for _ in range(8):
-        y, x = (int(v) for v in rng.integers(0, item.clean.shape[0] - SIDE + 1, 2))
-        cut = (slice(y, y + SIDE), slice(x, x + SIDE))
+        y, x = (int(v) for v in rng.integers(0, item.clean.shape[0] - wide + 1, 2))
+        cut = (slice(y, y + wide), slice(x, x + wide))
         clean = item.clean[cut].astype(np.float32)
         if np.mean(clean > -900.0) > 0.3 or rng.random() < 0.03:
             break
-    noise = mixed_noise(rng, item.noise[(..., *cut)].astype(np.float32), clean > -500.0)
+    noise = mixed_noise(rng, item.noise[(..., *cut)].astype(np.float32))
     if rng.random() < 0.7:
-        clean = clean + ellipses(rng, SIDE, int(rng.integers(1, 8)))
+        clean = clean + ellipses(rng, wide, int(rng.integers(1, 12)))
     if rng.random() < 0.5:
-        clean = clean + texture(rng, SIDE, float(rng.uniform(0.0, 6.0)))
+        clean = clean + texture(rng, wide, float(rng.uniform(0.0, 6.0)))
+    if item.unfiltered and rng.random() < 0.85:
+        # Anatomy is seen through the same kind of kernel as noise is: half the gain at 0.25 to 0.45 cycles per pixel.
+        clean = apply_gain(clean, Kernel(cutoff=float(rng.uniform(0.5, 0.9)))(radial(clean.shape, 1.0, EDGE)), EDGE)
     # Half of all patches at the noise of quarter-dose body CT, the rest over everything the network may meet.
     lowest, highest = (15.0, 45.0) if rng.random() < 0.5 else (3.0, 80.0)
     dose_sd = lowest * (highest / lowest) ** rng.random()
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-    both = [np.rot90(part[:, ::-1] if flip else part, turns) for part in (clean, noise * np.float32(dose_sd))]
-    return np.clip(both[0], -1024.0, 3071.0).astype(np.float32), both[1].astype(np.float32), dose_sd
+    inner = slice(EDGE, EDGE + SIDE)
+    both = [np.rot90(part[:, ::-1] if flip else part, turns) for part in (clean[inner, inner], noise[inner, inner])]
+    made = np.clip(both[0], -1024.0, 3071.0).astype(np.float32)
+    return made, (both[1] * np.float32(dose_sd)).astype(np.float32), dose_sd
 
 
 class Patches:
@@ -105,7 +112,7 @@ def loss_of(network: nn.Module, noisy: Tensor, clean: Tensor, level: Tensor, pro
     place = probe.abs() > 0.25 * probe.abs().amax(dim=(1, 2, 3), keepdim=True)
     missing = (probed - made[:PROBES] - probe).abs() / probe.abs().amax(dim=(1, 2, 3), keepdim=True)
     kept = (missing * place).sum() / place.sum()
-    return main + 0.1 * regional + 0.05 * (across + down) + PROBE_WEIGHT * kept
+    return main + 0.2 * regional + 0.05 * (across + down) + PROBE_WEIGHT * kept
 
 
 def score(network: nn.Module, items: list[Item]) -> dict[str, float]:

@@ -111,3 +111,20 @@ def read_dicom(folder: Path) -> NDArray[np.float32]:
         for file in files
     ]
     return np.maximum(np.stack(images), np.float32(-1024.0))
+
+
+LINEAR = {CHEST: (2, 3), LEG: (1, 2), PHANTOM: (0, 1), SIEMENS: (1, 2)}
+"""Slices to each side and side of a block that are averaged, where that leaves little enough noise."""
+
+
+def linear_slices(source: Source, data: Path) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Index and slice of linear truth, (s, s) HU; nothing where none can be made."""
+    if source.path not in LINEAR:
+        return
+    around, block = LINEAR[source.path]
+    volume = read_nifti(data / source.path) if source.path.startswith("ct/") else read_dicom(data / source.path)
+    for index in source.slices:
+        image = volume[max(index - around, 0) : index + around + 1].mean(axis=0)
+        y, x = (side // block * block for side in image.shape)
+        small = image[:y, :x].reshape(y // block, block, x // block, block).mean(axis=(1, 3))
+        yield index, square(small.astype(np.float32))

@@ -1,10 +1,11 @@
 """The slices that judge: held-back anatomy with two kinds of truth, and the noise that is added to it.
 
-`cleaned` truth is what training learns from too: non-local means over a slice and its neighbours. A filter of that kind,
-and a network taught by it, may agree with such a truth for the wrong reason. `linear` truth is made by averaging alone:
-over neighbouring slices, then over blocks of pixels, and the smaller image is taken as one of unchanged pixel size. It
-keeps every edge that the average has and prefers no filter, but leaves 2 to 8 HU of noise in the truth, and is possible
-only where several thin slices or a quiet image exist.
+`cleaned` truth is what training learns from too: non-local means over a slice and its neighbours. A filter of that
+kind, and a network taught by it, may agree with such a truth for the wrong reason. `linear` truth is made by
+averaging alone: over neighbouring slices, then over blocks of pixels, and the smaller image is taken as one of
+unchanged pixel size, through the kernel that colours its noise. It keeps every edge that the average has and prefers
+no filter, but leaves 2 to 8 HU of noise in the truth, and is possible only where several thin slices or a quiet image
+exist.
 """
 
 import hashlib
@@ -16,15 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.kernel import Kernel
-from engines.training.clean import read_nifti, square
+from engines.kernel import Kernel, apply_gain, radial
 from engines.training.physics import Scanner, noise_images
-from engines.training.sources import CHEST, LEG, PHANTOM, SIEMENS, SOURCES, Role, Source, clean_slices, read_dicom
+from engines.training.sources import SOURCES, Role, Source, clean_slices, linear_slices
 
 Image = NDArray[np.float32]
 
 SHARP = Kernel(cutoff=1.5, boost=0.5)
 BODY_HU = -500.0
+EDGE_PX = 16
 
 
 class Truth(StrEnum):
@@ -86,36 +87,23 @@ class Item:
         return np.clip(self.clean + unit * np.float32(self.sd_hu(condition)), -1024.0, 3071.0).astype(np.float32)
 
 
-LINEAR = {CHEST: (2, 3), LEG: (1, 2), PHANTOM: (0, 1), SIEMENS: (1, 2)}
-"""Slices to each side and side of a block that are averaged, where that leaves little enough noise."""
-
-
-def linear_slices(source: Source, data: Path) -> Iterator[tuple[int, Image]]:
-    """Index and slice of linear truth, (s, s) HU; nothing where none can be made."""
-    if source.path not in LINEAR:
-        return
-    around, block = LINEAR[source.path]
-    volume = read_nifti(data / source.path) if source.path.startswith("ct/") else read_dicom(data / source.path)
-    for index in source.slices:
-        image = volume[max(index - around, 0) : index + around + 1].mean(axis=0)
-        y, x = (side // block * block for side in image.shape)
-        small = image[:y, :x].reshape(y // block, block, x // block, block).mean(axis=(1, 3))
-        yield index, square(small.astype(np.float32))
-
-
 def seed_of(source: Source, index: int) -> list[int]:
     """A seed of its own for every slice, so that a repeat gives the same figures."""
     return [int.from_bytes(hashlib.sha256(source.path.encode()).digest()[:4], "big"), index]
 
 
 def make_item(source: Source, index: int, truth: Truth, clean: Image) -> Item:
-    """Add what NETWORKS C1 measured on real quarter-dose slices: B30-like kernel, 26 to 42 HU (mean 30), white share."""
+    """Add what NETWORKS C1 measured on real quarter-dose slices: B30-like kernel, 26 to 42 HU, white share."""
     rng = np.random.default_rng(seed_of(source, index))
     kernel = Kernel(cutoff=float(rng.uniform(0.80, 0.95)))
     white = np.float32(rng.uniform(0.05, 0.10))
     quarter_hu = float(26.0 + 16.0 * rng.beta(1.0, 3.0))
     scanner = Scanner(size=clean.shape[0], pixel_mm=source.pixel_mm)
     images = noise_images(scanner, clean, (kernel, SHARP), photons=10 ** rng.uniform(5.3, 6.0), rng=rng)
+    if (
+        truth is Truth.LINEAR
+    ):  # anatomy of one pixel is seen through the kernel that colours the noise, as a scanner does
+        clean = apply_gain(clean, kernel(radial(clean.shape, source.pixel_mm, EDGE_PX)), EDGE_PX)
     inside = clean > BODY_HU
     soft, sharp = (image / np.float32(image[inside].std()) for image in images)
     soft = soft + white * rng.standard_normal(soft.shape).astype(np.float32)
