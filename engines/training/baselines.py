@@ -5,7 +5,7 @@ not among them: the published code may not be used outside of research.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from engines.kernel import apply_gain, radial
 Image = NDArray[np.float32]
 Filter = Callable[[Image, float], Image]
 """A noisy slice (y, x) HU and the SD of its noise, HU, to a filtered one."""
+_MARGIN = 16  # pixels of reflection around a slice before its spectrum is taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +96,12 @@ BASELINES = (
     Baseline(
         name="total_variation",
         build=total_variation,
-        strengths=[(s,) for s in (0.3, 0.5, 0.7, 0.9, 1.2, 1.6, 2.1)],
+        strengths=[(s,) for s in (0.3, 0.45, 0.6, 0.75, 0.9, 1.2, 1.6)],
     ),
     Baseline(
         name="non_local_means",
         build=non_local_means,
-        strengths=list(itertools.product((3.0, 5.0), (6.0, 10.0), (0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.1, 1.4))),
+        strengths=list(itertools.product((3.0, 5.0), (6.0,), (0.4, 0.55, 0.75, 0.95, 1.15, 1.4, 1.7, 2.1))),
     ),
     Baseline(
         name="bilateral",
@@ -143,32 +144,32 @@ class RadialFilter:
     frequency: NDArray[np.float64]
     gain: NDArray[np.float64]
 
-    def __call__(self, image: Image, pixel_mm: float, *, margin: int = 16) -> Image:
+    def __call__(self, image: Image, pixel_mm: float, *, margin: int = _MARGIN) -> Image:
         """Filter a slice; (y, x) HU, kept."""
         at = radial((image.shape[0], image.shape[1]), pixel_mm, margin)
         return apply_gain(image, np.interp(at, self.frequency, self.gain), margin)
 
 
-def fit_radial(
-    pairs: Iterator[tuple[Image, Image]] | Sequence[tuple[Image, Image]], pixel_mm: float, *, bins: int = 64
-) -> RadialFilter:
+def fit_radial(samples: Iterable[tuple[Image, Image, float]], *, bins: int = 96) -> RadialFilter:
     """The radial filter that takes first to second with the least squared error: per ring, cross over own power.
 
-    pairs:  (source, target), each (y, x) HU, of one pixel size
-    raises: ValueError if there is no pair
+    samples: source and target, each (y, x) HU, and the side of a pixel in mm
+    raises:  ValueError if there is no sample
     """
-    highest = 0.5 * np.sqrt(2.0) / pixel_mm
+    pairs = list(samples)
+    if not pairs:
+        raise ValueError("A radial filter needs at least one pair of slices to be fitted to")
+    highest = max(0.5 * np.sqrt(2.0) / pixel_mm for _, _, pixel_mm in pairs)
     cross, own = np.zeros(bins + 1), np.zeros(bins + 1)
-    for source, target in pairs:
-        at = radial((source.shape[0], source.shape[1]), pixel_mm, 16) / highest * bins
+    for source, target, pixel_mm in pairs:
+        at = radial((source.shape[0], source.shape[1]), pixel_mm, _MARGIN) / highest * bins
         low = np.minimum(at.astype(np.intp), bins - 1)
         part = at - low
-        first, second = (np.fft.rfft2(np.pad(image + 1000.0, 16, mode="symmetric")) for image in (source, target))
+        first, second = (np.fft.rfft2(np.pad(image, _MARGIN, mode="symmetric")) for image in (source, target))
+        product, power = (first.conj() * second).real / first.size, np.abs(first) ** 2 / first.size
         for index, weight in ((low, 1.0 - part), (low + 1, part)):
-            cross += np.bincount(index.ravel(), (weight * (first.conj() * second).real / first.size).ravel(), bins + 1)
-            own += np.bincount(index.ravel(), (weight * (np.abs(first) ** 2) / first.size).ravel(), bins + 1)
-    if not np.any(own):
-        raise ValueError("A radial filter needs at least one pair of slices to be fitted to")
-    return RadialFilter(
-        frequency=np.linspace(0.0, highest, bins + 1), gain=cross / np.maximum(own, 1e-12 * float(own.max()))
-    )
+            cross += np.bincount(index.ravel(), (weight * product).ravel(), bins + 1)
+            own += np.bincount(index.ravel(), (weight * power).ravel(), bins + 1)
+    filled = own > 0.0
+    frequency = np.linspace(0.0, highest, bins + 1)
+    return RadialFilter(frequency=frequency[filled], gain=cross[filled] / own[filled])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
+from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude, uniform_filter
 from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 
@@ -32,8 +32,9 @@ class Interval:
 
 
 def interval(values: Sequence[float], groups: Sequence[str] | None = None) -> Interval:
-    """Mean and 95 % interval by bootstrap over items; over items within groups drawn too, if groups are given.
+    """Mean and 95 % interval by bootstrap over items, or over groups if given.
 
+    groups: the volume of every item; slices of one volume are alike, so whole volumes are drawn
     raises: ValueError if there is nothing to average
     """
     array = np.asarray(values, dtype=np.float64)
@@ -49,6 +50,16 @@ def interval(values: Sequence[float], groups: Sequence[str] | None = None) -> In
         draws = chosen[:, 0] / chosen[:, 1]
     low, high = np.quantile(draws, (0.025, 0.975))
     return Interval(mean=float(array.mean()), low=float(low), high=float(high), n=len(array))
+
+
+def ratio_interval(ours: Sequence[float], theirs: Sequence[float], groups: Sequence[str]) -> Interval:
+    """Mean over mean, items paired, with a 95 % interval by bootstrap over groups and all of their items."""
+    names = sorted(set(groups))
+    pairs = np.array([ours, theirs], dtype=np.float64)
+    sums = np.array([pairs[:, [g == name for g in groups]].sum(axis=1) for name in names])
+    chosen = sums[np.random.default_rng(0).integers(0, len(names), (2000, len(names)))].sum(axis=1)
+    low, high = np.quantile(chosen[:, 0] / chosen[:, 1], (0.025, 0.975))
+    return Interval(mean=float(pairs[0].sum() / pairs[1].sum()), low=float(low), high=float(high), n=len(ours))
 
 
 def rmse(made: Image, truth: Image, inside: Mask) -> float:
@@ -82,6 +93,14 @@ def edge_flat_ratio(noisy: Image, made: Image, inside: Mask) -> float:
     steep = gaussian_gradient_magnitude(made, 1.0)
     high, low = np.quantile(steep[inside], (0.85, 0.5))
     return float(np.std(removed[inside & (steep >= high)]) / max(float(np.std(removed[inside & (steep <= low)])), 1e-6))
+
+
+def flat_noise(image: Image, inside: Mask) -> float:
+    """SD of the noise, HU: against the mean of 9x9 pixels, in the flattest tenth of the mask; at least 0.1."""
+    away = image - uniform_filter(image, 9)
+    local = uniform_filter(np.square(away), 9)
+    place = inside & (local <= np.quantile(local[inside], 0.1))
+    return max(float(np.std(away[place])), 0.1)
 
 
 def kept_contrast(change: Image, probe: Image) -> float:
@@ -146,7 +165,7 @@ def disk_mtf(
     y, x = image.shape
     distance = np.hypot(np.arange(y)[:, None] - (y - 1) / 2.0, np.arange(x)[None, :] - (x - 1) / 2.0) - radius_px
     step = 0.1
-    count = int(round(2 * reach_px / step))
+    count = round(2 * reach_px / step)
     index = np.floor((distance + reach_px) / step).astype(np.intp)
     near = (index >= 0) & (index < count)
     sums = np.bincount(index[near], image[near].astype(np.float64), count)
@@ -178,6 +197,22 @@ def frequency_at(frequency: Curve, curve: Curve, level: float) -> float:
 # --- detectability
 
 
+def gaussian_differences(side: int) -> NDArray[np.float64]:
+    """Ten dense difference-of-Gaussian channels (Abbey & Barrett 2001), radial bands from 0.005 cycles per pixel on.
+
+    returns: (10, side, side), each of norm 1, in space
+    """
+    axis = np.fft.fftfreq(side)
+    radius = np.hypot(axis[:, None], axis[None, :])
+    channels = []
+    for order in range(10):
+        narrow = 0.005 * 1.4**order
+        band = np.exp(-0.5 * (radius / (1.67 * narrow)) ** 2) - np.exp(-0.5 * (radius / narrow) ** 2)
+        channel = np.fft.fftshift(np.fft.ifft2(band).real)
+        channels.append(channel / np.linalg.norm(channel))
+    return np.stack(channels)
+
+
 def laguerre_gauss(side: int, width_px: float, count: int = 5) -> NDArray[np.float64]:
     """Laguerre-Gauss channels (Gallas 2003); (count, side, side), each of norm 1."""
     axis = np.arange(side) - (side - 1) / 2.0
@@ -199,32 +234,44 @@ class Detectability:
     n: int
 
 
-def hotelling(
-    present: NDArray[np.float32],
-    absent: NDArray[np.float32],
-    channels: NDArray[np.float64],
-    *,
-    internal: float = 0.0,
-) -> Detectability:
-    """Channelised Hotelling observer, trained on one half and tested on the other, both ways.
+Ratings = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def ratings(present: Image, absent: Image, channels: NDArray[np.float64]) -> Ratings:
+    """What a channelised Hotelling observer says of every image: taught by one half, asked about the other.
 
     present, absent: (n, s, s) HU; channels: (c, s, s)
-    internal:        SD of the observer's own noise, as a share of the SD of every channel's output
+    returns:         ratings of present and absent, (n,) each, in units of the observer's own spread
     """
-    rng = np.random.default_rng(0)
     seen, missed = (np.tensordot(images, channels, axes=([1, 2], [1, 2])) for images in (present, absent))
-    spread = np.sqrt((seen.var(axis=0) + missed.var(axis=0)) / 2.0)
-    seen, missed = (out + internal * spread * rng.standard_normal(out.shape) for out in (seen, missed))
     half = min(len(seen), len(missed)) // 2
     first, second = slice(0, half), slice(half, 2 * half)
-    aucs, distances = [], []
+    yes, no = np.empty(2 * half), np.empty(2 * half)
     for train, test in ((first, second), (second, first)):
         covariance = (np.cov(seen[train].T) + np.cov(missed[train].T)) / 2.0
         template = np.linalg.solve(covariance, seen[train].mean(axis=0) - missed[train].mean(axis=0))
-        yes, no = seen[test] @ template, missed[test] @ template
-        aucs.append(auc(yes, no))
-        distances.append((yes.mean() - no.mean()) / np.sqrt((yes.var() + no.var()) / 2.0))
-    return Detectability(auc=float(np.mean(aucs)), dprime=float(np.mean(distances)), n=2 * half)
+        template /= np.sqrt(template @ covariance @ template)
+        centre = (seen[train].mean(axis=0) + missed[train].mean(axis=0)) @ template / 2.0
+        yes[test], no[test] = seen[test] @ template - centre, missed[test] @ template - centre
+    return yes, no
+
+
+def detectability(yes: NDArray[np.float64], no: NDArray[np.float64]) -> Detectability:
+    """Area under the curve and d' of ratings."""
+    dprime = (yes.mean() - no.mean()) / np.sqrt((yes.var() + no.var()) / 2.0)
+    return Detectability(auc=auc(yes, no), dprime=float(dprime), n=len(yes))
+
+
+def auc_gain(ours: Ratings, theirs: Ratings) -> Interval:
+    """AUC minus another's on the same images, with a bootstrap over the images."""
+    rng = np.random.default_rng(0)
+    count = len(ours[0])
+    draws = []
+    for _ in range(500):
+        one, other = rng.integers(0, count, (2, count))
+        draws.append(auc(ours[0][one], ours[1][other]) - auc(theirs[0][one], theirs[1][other]))
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Interval(mean=auc(*ours) - auc(*theirs), low=float(low), high=float(high), n=count)
 
 
 def auc(yes: NDArray[np.float64], no: NDArray[np.float64]) -> float:

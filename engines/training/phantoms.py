@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.kernel import Kernel
-from engines.training.detail import disk
+from engines.training.detail import disk, ellipses, texture
 from engines.training.physics import Scanner, noise_images
 
 Image = NDArray[np.float32]
@@ -16,10 +16,10 @@ RINGS = ((6, 46.0), (12, 96.0))  # disks per ring, radius of the ring in pixels
 REACH = 20  # half side of the square around a disk that an observer sees
 
 
-def cylinder() -> Image:
+def cylinder(pixel_mm: float = PIXEL_MM, diameter_mm: float = WATER_MM) -> Image:
     """A cylinder of `TISSUE_HU` in air; (SIDE, SIDE) HU."""
     axis = np.arange(SIDE) - (SIDE - 1) / 2.0
-    depth = WATER_MM / 2.0 / PIXEL_MM - np.hypot(axis[:, None], axis[None, :])
+    depth = diameter_mm / 2.0 / pixel_mm - np.hypot(axis[:, None], axis[None, :])
     return (-1000.0 + (1000.0 + TISSUE_HU) * np.clip(depth + 0.5, 0.0, 1.0)).astype(np.float32)
 
 
@@ -63,9 +63,7 @@ def disks(diameter_mm: float, contrast_hu: float, *, odd: bool) -> Image:
 
 def squares(image: Image, *, odd: bool) -> Image:
     """What an observer sees of every second place; (n, 2 REACH + 1, 2 REACH + 1) HU."""
-    return np.stack(
-        [image[y - REACH : y + REACH + 1, x - REACH : x + REACH + 1] for y, x in places()[int(odd) :: 2]]
-    )
+    return np.stack([image[y - REACH : y + REACH + 1, x - REACH : x + REACH + 1] for y, x in places()[int(odd) :: 2]])
 
 
 def blocks(images: Image, side: int = 64) -> Image:
@@ -73,3 +71,26 @@ def blocks(images: Image, side: int = 64) -> Image:
     inner = middle(images)
     count = inner.shape[-1] // side
     return inner.reshape(-1, count, side, count, side).swapaxes(2, 3).reshape(-1, side, side)
+
+
+def emphysema(rng: np.random.Generator, share: float) -> tuple[Image, NDArray[np.bool_]]:
+    """A lung in a chest wall: -860 HU with texture and vessels, round holes of -990 HU over about `share` of it.
+
+    returns: (SIDE, SIDE) HU, and the lung without the 6 pixels next to the wall
+    """
+    axis = np.arange(SIDE) - (SIDE - 1) / 2.0
+    radius = np.hypot(axis[:, None] * 1.15, axis[None, :])
+    lung = radius < 125.0
+    image = np.where(radius < 165.0, np.float32(TISSUE_HU), np.float32(-1000.0)).astype(np.float32)
+    image[lung] = -860.0
+    inner = radius < 119.0
+    holes = np.zeros((SIDE, SIDE), dtype=np.float32)
+    while float(np.mean(holes[inner] > 0.5)) < share:
+        turn, out = rng.uniform(0, 2 * np.pi), 115.0 * np.sqrt(rng.random())
+        y, x = SIDE / 2 + out / 1.15 * np.sin(turn), SIDE / 2 + out * np.cos(turn)
+        holes = np.maximum(holes, disk(SIDE, y, x, 1.5 * (8.0 / 1.5) ** rng.random(), 1.0))
+    vessels = np.clip(ellipses(rng, SIDE, 160) * 6.0, 0.0, 900.0)
+    inside = image + texture(rng, SIDE, 25.0) + vessels
+    inside = inside * (1.0 - holes) - 990.0 * holes
+    image[lung] = inside[lung]
+    return image, inner

@@ -9,7 +9,7 @@ exist.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engines.kernel import Kernel, apply_gain, radial
 from engines.training.physics import Scanner, noise_images
-from engines.training.sources import SOURCES, Role, Source, clean_slices, linear_slices
+from engines.training.sources import LINEAR, SOURCES, Role, Source, clean_slices, linear_slices
 
 Image = NDArray[np.float32]
 
@@ -100,9 +100,8 @@ def make_item(source: Source, index: int, truth: Truth, clean: Image) -> Item:
     quarter_hu = float(26.0 + 16.0 * rng.beta(1.0, 3.0))
     scanner = Scanner(size=clean.shape[0], pixel_mm=source.pixel_mm)
     images = noise_images(scanner, clean, (kernel, SHARP), photons=10 ** rng.uniform(5.3, 6.0), rng=rng)
-    if (
-        truth is Truth.LINEAR
-    ):  # anatomy of one pixel is seen through the kernel that colours the noise, as a scanner does
+    if truth is Truth.LINEAR and LINEAR[source.path][1] > 1:
+        # Averaged blocks have edges one pixel wide, which no scanner shows; the quiet phantom went through a kernel.
         clean = apply_gain(clean, kernel(radial(clean.shape, source.pixel_mm, EDGE_PX)), EDGE_PX)
     inside = clean > BODY_HU
     soft, sharp = (image / np.float32(image[inside].std()) for image in images)
@@ -119,12 +118,14 @@ def make_item(source: Source, index: int, truth: Truth, clean: Image) -> Item:
     )
 
 
-def slices_of(role: Role, truth: Truth, data: Path, *, few: int | None = None) -> Iterator[tuple[Source, int, Image]]:
+def slices_of(
+    role: Role, truth: Truth, data: Path, *, few: int | None = None, among: Sequence[Source] = SOURCES
+) -> Iterator[tuple[Source, int, Image]]:
     """Every slice of a role, or `few` spread over each source; the coarse copies of training volumes are left out.
 
     Nothing as coarse is held back; a filter tuned on it would come out too weak.
     """
-    for source in SOURCES:
+    for source in among:
         if source.role is not role or source.pixel_mm > 1.1:
             continue
         chosen = source.slices if few is None else source.slices[:: -(-len(source.slices) // few)]
