@@ -142,9 +142,11 @@ def read_sheet(folder: Path, name: str) -> Plan:
         ) from error
     try:
         sheet = _parse(data)
-    except (KeyError, TypeError, ValueError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        whole = dump(sheet) == data
+    # JSONDecodeError and UnicodeDecodeError are ValueErrors; a file of nothing but brackets is a RecursionError.
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise PlanRefused(f"{path} cannot be understood: {type(error).__name__}.", fix=rebuild(name)) from error
-    if dump(sheet) != data:
+    if not whole:
         raise PlanRefused(f"{path} is not as it was written: its digest does not fit.", fix=rebuild(name))
     return sheet
 

@@ -54,6 +54,11 @@ class TrtEngine:
         self._session = None
         self._held.close()
 
+    @property
+    def memory_bytes(self) -> int:
+        """What it holds on the GPU; 0 while it is not loaded."""
+        return 0 if self._session is None else self._session.memory_bytes
+
     def infer(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run one batch; see `Engine.infer`."""
         if self._session is None:
@@ -105,6 +110,12 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.close()
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it holds on the GPU: scratch memory, weights (about the plan), buffers."""
+        buffers = sum(buffer.size for buffer in self._host.values())
+        return int(self._engine.device_memory_size_v2) + len(self._plan) + buffers
 
     @property
     def captured(self) -> bool:
