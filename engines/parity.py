@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engines.engine import BadSpec, Engine, EngineSpec, ParityFailed, check_feeds
 from engines.phantom import feeds_of
-from engines.store import read_cases, reseal, write_synced
+from engines.store import read_cases, seal, write_synced
 
 _CASES = 2
 
@@ -93,7 +93,7 @@ def packed(cases: Sequence[Case]) -> bytes:
 
 
 def record(spec: EngineSpec, *, threads: int = 2) -> tuple[Case, ...]:
-    """Run the phantom through ONNX Runtime on the CPU, write cases/<name>.npz and seal the folder anew.
+    """Run the phantom through ONNX Runtime on the CPU, write cases/<name>.npz and seal that file.
 
     For an export step and for `imaging-node engines record`: whoever records vouches for the weights.
     """
@@ -104,7 +104,7 @@ def record(spec: EngineSpec, *, threads: int = 2) -> tuple[Case, ...]:
     folder = spec.folder / "cases"
     folder.mkdir(exist_ok=True)
     write_synced(folder / f"{spec.name}.npz", packed(cases))
-    reseal(spec.folder)
+    seal(spec.folder, [f"cases/{spec.name}.npz"])
     return cases
 
 

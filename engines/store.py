@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from engines.spec import fits_graph, parse
 
 HERE: Final = Path(__file__).parent
 SUMS: Final = "SHA256SUMS"
-_PARTS: Final = {"specs": ("*.toml",), "weights": ("*",), "cases": ("*.npz",)}
+_PARTS: Final = {"specs": "*.toml", "weights": "*", "cases": "*.npz"}
 _LINE: Final = re.compile(r"([0-9a-f]{64})  ((?:specs|weights|cases)/[A-Za-z0-9_][A-Za-z0-9_.-]*)")
 _AGAIN: Final = "It was changed after it was sealed: install the engine again, and find out who changed it."
 _LARGEST: Final = (1 << 31) - (1 << 20)  # bytes; protobuf messages end at 2 GiB
@@ -68,31 +68,52 @@ def read_weights(spec: EngineSpec) -> bytes:
     """
     told = f"The weights of engine {spec.name} {spec.version}"
     data = _sealed(spec.folder, f"weights/{spec.weights}", told, sha256=spec.sha256)
-    return self_contained(spec, data)[0]
-
-
-def self_contained(spec: EngineSpec, data: bytes, *, sealed: bool = True) -> tuple[bytes, Graph]:
-    """The model in `data` with its external data inside, and what it asks for.
-
-    sealed: whether external data have to stand in SHA256SUMS; only `engines add` says no, before they can
-    raises: UnsafeWeights, DigestMismatch, EngineMissing, BadSpec
-    """
-    try:
-        graph = read(data)
-        fits_graph(spec, graph)
-        if graph.externals:
-            files = {e.location: _outside(spec, e.location, sealed=sealed) for e in graph.externals}
-            data = inline(data, lambda external: _slice(spec, external, files[external.location]))
-    except BadGraph as error:
-        raise BadSpec(
-            f"The weights of engine {spec.name} are no ONNX model: {error}.", fix="Export the network again."
-        ) from error
+    graph = graph_of(spec.name, data)
+    fits_graph(spec, graph)
+    if graph.externals:
+        files = {
+            name: _sealed(spec.folder, f"weights/{name}", f"External data {name} of engine {spec.name}")
+            for name in external_files(spec.name, graph, spec.folder / "weights")
+        }
+        data = inline(data, lambda external: _slice(spec, external, files[external.location]))
     if len(data) > _LARGEST:
         raise UnsafeWeights(
             f"Engine {spec.name} is {len(data) >> 20} MB with its external data; 2047 MB is the most that ONNX takes.",
             fix="Such networks are not run here.",
         )
-    return data, graph
+    return data
+
+
+def graph_of(name: str, data: bytes) -> Graph:
+    """What the ONNX file `data` of engine `name` asks for. Raises BadSpec when it is none."""
+    try:
+        return read(data)
+    except BadGraph as error:
+        raise BadSpec(
+            f"The weights of engine {name} are no ONNX model: {error}.", fix="Export the network again."
+        ) from error
+
+
+def external_files(name: str, graph: Graph, folder: Path) -> tuple[str, ...]:
+    """The external data files of a graph: plain files in `folder`, right beside the ONNX file (CVE-2022-25882).
+
+    raises: UnsafeWeights for any that lies elsewhere, or is a link; EngineMissing
+    """
+    fix = "Export the network with its weights inside, or with one plain file beside it."
+    found = dict.fromkeys(external.location for external in graph.externals)
+    for location in found:
+        if not _LINE.fullmatch(f"{'0' * 64}  weights/{location}"):  # a plain file name, as all that is sealed has
+            raise UnsafeWeights(f"Engine {name} keeps weights in {location[:80]!a}, outside of its folder.", fix=fix)
+        try:
+            kind = (folder / location).lstat().st_mode
+        except OSError as error:
+            raise EngineMissing(
+                f"External data {location} of engine {name} cannot be read: {error.strerror}.",
+                fix="Put the file beside the ONNX file.",
+            ) from error
+        if not stat.S_ISREG(kind):
+            raise UnsafeWeights(f"External data {location} of engine {name} is a link or no plain file.", fix=fix)
+    return tuple(found)
 
 
 def read_cases(spec: EngineSpec) -> bytes:
@@ -110,19 +131,29 @@ def verify(folder: Path | None = None) -> int:
 
 
 def reseal(folder: Path | None = None) -> Path:
-    """Write SHA256SUMS anew from what lies in `folder` now. For `add`, `record` and the export step only.
+    """Write SHA256SUMS anew from all that lies in `folder` now; whoever calls it vouches for every file there.
+
+    For the export step, and for folders that were just made.
 
     returns: the file written, synced
     """
     base = folder or HERE
-    lines = []
-    for part, patterns in _PARTS.items():
-        for path in sorted({p for pattern in patterns for p in (base / part).glob(pattern)}):
-            line = f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {part}/{path.name}"
-            if path.is_file() and not path.name.startswith(".") and _LINE.fullmatch(line):
-                lines.append(line)
-    write_synced(base / SUMS, _written(lines))
-    return base / SUMS
+    found = {
+        f"{part}/{path.name}"
+        for part, pattern in _PARTS.items()
+        for path in (base / part).glob(pattern)
+        if path.is_file() and _LINE.fullmatch(f"{'0' * 64}  {part}/{path.name}")
+    }
+    return _write_sums(base, {path: _digest(base / path) for path in found})
+
+
+def seal(folder: Path, paths: Iterable[str]) -> Path:
+    """Put the files `paths`, relative to `folder`, into SHA256SUMS; the other lines stay, so nothing else is blessed.
+
+    raises: DigestMismatch if SHA256SUMS itself was changed
+    """
+    known = read_sums(folder) if (folder / SUMS).exists() else {}
+    return _write_sums(folder, {**known, **{path: _digest(folder / path) for path in paths}})
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -160,6 +191,15 @@ def read_sums(folder: Path) -> Mapping[str, str]:
     return sums
 
 
+def _write_sums(folder: Path, sums: Mapping[str, str]) -> Path:
+    write_synced(folder / SUMS, _written([f"{digest}  {path}" for path, digest in sums.items()]))
+    return folder / SUMS
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _written(lines: list[str]) -> bytes:
     return "".join(f"{line}\n" for line in sorted(lines, key=lambda line: line[66:])).encode()
 
@@ -184,28 +224,6 @@ def _sealed(
         if found != wanted:
             raise DigestMismatch(f"{told}: sha256 is {found[:16]}…, not {wanted[:16]}….", fix=_AGAIN)
     return data
-
-
-def _outside(spec: EngineSpec, location: str, *, sealed: bool) -> bytes:
-    """The bytes of an external data file: a plain file right beside the ONNX file, nothing else (CVE-2022-25882)."""
-    path = spec.folder / "weights" / location
-    fix = "Export the network with its weights inside, or with one plain file beside it."
-    if not _LINE.fullmatch(f"{'0' * 64}  weights/{location}"):  # a plain file name, as all that is sealed has
-        raise UnsafeWeights(
-            f"Engine {spec.name} keeps weights in {ascii(location)[:80]}, outside of its folder.", fix=fix
-        )
-    try:
-        kind = path.lstat().st_mode
-    except OSError as error:
-        raise EngineMissing(
-            f"External data {location} of engine {spec.name} cannot be read: {error.strerror}.",
-            fix="Put the file beside the ONNX file.",
-        ) from error
-    if not stat.S_ISREG(kind):
-        raise UnsafeWeights(f"External data {location} of engine {spec.name} is a link or no plain file.", fix=fix)
-    if sealed:
-        return _sealed(spec.folder, f"weights/{location}", f"External data {location} of engine {spec.name}")
-    return path.read_bytes()
 
 
 def _slice(spec: EngineSpec, external: External, data: bytes) -> bytes:
