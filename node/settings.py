@@ -35,7 +35,8 @@ def _valid_network(text: str) -> str:
     return text
 
 
-RULE_KEYWORDS = KEYWORDS - {"PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate"} | {"CallingAETitle"}
+_OF_A_PATIENT = {"PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientAge"}
+RULE_KEYWORDS = KEYWORDS - _OF_A_PATIENT | {"CallingAETitle"}
 AETitle = Annotated[str, AfterValidator(_valid_ae_title)]
 Name = Annotated[str, AfterValidator(_valid_name)]
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -32,7 +32,7 @@ _TEXT: Final = (
     "StudyTime SeriesTime AcquisitionTime ContentTime "
     "AcquisitionDateTime Modality Manufacturer StationName StudyDescription SeriesDescription ManufacturerModelName "
     "PatientID IssuerOfPatientID PatientName PatientBirthDate PatientSpeciesDescription ContrastBolusAgent "
-    "BodyPartExamined SliceThickness KVP "
+    "BodyPartExamined SliceThickness KVP ReconstructionDiameter PatientAge "
     "SpacingBetweenSlices ProtocolName DeviceUID GantryDetectorTilt XRayTubeCurrent Exposure ConvolutionKernel "
     "PatientPosition MultienergyCTAcquisition StudyInstanceUID SeriesInstanceUID SeriesNumber AcquisitionNumber "
     "InstanceNumber ImagePositionPatient ImageOrientationPatient FrameOfReferenceUID Laterality "
@@ -72,12 +72,14 @@ def _tags() -> dict[int, tuple[str, str]]:
 
 
 KEPT: Final = _tags()
-KEYWORDS: Final = frozenset(keyword for keyword, _ in KEPT.values()) | {"EquipmentDeviceUID"}
+KEYWORDS: Final = frozenset(keyword for keyword, _ in KEPT.values()) | {"EquipmentDeviceUID", "PatientAgeGroup"}
 _PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _CONTRIBUTING_EQUIPMENT: Final = 0x0018A001
 _DEVICE_UID: Final = 0x00181002
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _BACKSLASH: Final = set(b"\\")
+_AGE: Final = re.compile(r"([0-9]{1,3})([DWMY])")
+_DATE: Final = re.compile(r"[0-9]{8}")
 _CHARSET: Final = re.compile(r"ISO[ _-]?(2022)?[ _-]?IR[ _-]?([0-9]{1,3})")
 _UNDEFINED: Final = 0xFFFFFFFF
 _LONG_VRS: Final = frozenset(
@@ -152,7 +154,9 @@ def _scan(data: memoryview, *, implicit: bool) -> Scan:
     if cursor.devices:
         header["EquipmentDeviceUID"] = tuple(_strip(value.decode("ascii", "replace")) for value in cursor.devices)
     identity = "\x1f".join("\\".join(header.get(k, ())) for k in ("PatientID", "IssuerOfPatientID", "PatientBirthDate"))
-    for keyword in ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate"):
+    if group := _age_group(header):
+        header["PatientAgeGroup"] = (group,)
+    for keyword in ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientAge"):
         header.pop(keyword, None)  # the records need to compare patients, not to name them
     start, stop = cursor.pixels or (0, 0)
     return Scan(
@@ -279,6 +283,17 @@ def _texts(kept: dict[str, tuple[int, bytes]]) -> Iterator[tuple[str, tuple[str,
             is_uid = keyword.endswith("UID")
             values = [text.removesuffix("\0")] if is_uid else [_strip(part) for part in text.split("\\")]
             yield keyword, () if values == [""] else tuple(values)
+
+
+def _age_group(header: Header) -> str:
+    """ADULT from 18 years on, CHILD below, or nothing when neither age nor birth date says."""
+    age = _AGE.fullmatch("".join(header.get("PatientAge", ())))
+    if age is not None:  # PS3.5 6.2, AS: days, weeks, months or years
+        return "ADULT" if int(age[1]) >= {"D": 6574, "W": 939, "M": 216, "Y": 18}[age[2]] else "CHILD"
+    born, studied = ("".join(header.get(keyword, ())) for keyword in ("PatientBirthDate", "StudyDate"))
+    if not (_DATE.fullmatch(born) and _DATE.fullmatch(studied)) or born > studied:
+        return ""
+    return "ADULT" if int(studied) - int(born) >= 18_00_00 else "CHILD"
 
 
 def _defined_term(charset: str) -> str:

@@ -1,17 +1,16 @@
 """Checks that need no ground truth: source and result against each other.
 
-Every check returns findings with figures; a figure over its limit holds the series for a person. Together they take
-at most 15 ms per 512x512 slice on one core: the statistics run on 2x2 block means or on every few slices, and each
-says so.
+Every check returns findings with figures; a figure over its limit holds the series for a person. The statistics run on
+2x2 block means or on every few slices, and each says so. What is calibrated for a network stands in `guards_*.py`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.pipeline import Checked, Finding, Verdict
+from pipelines.steps.measure import box, halve, measured
 from pipelines.volume import Volume
 
 TISSUES: tuple[tuple[str, float, float], ...] = (
@@ -121,10 +120,10 @@ class mean_shift_below:
             return (_not_comparable("mean_shift", self.soft_hu),)
         sums = np.zeros(len(TISSUES))
         counts = np.zeros(len(TISSUES), dtype=np.int64)
-        for before, after in _measured(source, result):
-            halved = _halve(before)
-            shift = _halve(after) - halved
-            smoothed = _box(halved, 1)
+        for before, after in measured(source, result):
+            halved = halve(before)
+            shift = halve(after) - halved
+            smoothed = box(halved, 1)
             for index, (_, lowest, highest) in enumerate(TISSUES):
                 inside = (smoothed >= lowest) & (smoothed < highest)
                 counts[index] += np.count_nonzero(inside)
@@ -188,7 +187,7 @@ class residual_is_noise:
         source, result = case.source, case.result
         if source.voxels.shape != result.voxels.shape:
             return (_not_comparable("residual_is_noise", self.limit),)
-        ratios = [q for pair in _measured(source, result, self.every) if (q := self._ratio(*pair)) is not None]
+        ratios = [q for pair in measured(source, result, self.every) if (q := self._ratio(*pair)) is not None]
         if not ratios:
             text = "No measured slice has enough body to compare edges with flat regions; nothing to judge."
             return (
@@ -216,10 +215,10 @@ class residual_is_noise:
         )
 
     def _ratio(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> float | None:
-        smooth = _box(after, 1)
+        smooth = box(after, 1)
         steep = np.abs(smooth[2:, 1:-1] - smooth[:-2, 1:-1]) + np.abs(smooth[1:-1, 2:] - smooth[1:-1, :-2])
         inner = smooth[1:-1, 1:-1]
-        body = (inner > self.body_hu[0]) & (inner < self.body_hu[1])
+        body = (inner > self.body_hu[0]) & (inner < self.body_hu[1]) & np.isfinite(steep)
         gradients = steep[body]
         if gradients.size < FEWEST_VOXELS:
             return None
@@ -244,35 +243,3 @@ def _same_padding(source: Volume, result: Volume) -> bool:
     if source.padding is None or result.padding is None:
         return source.padding is result.padding
     return bool(np.array_equal(source.padding, result.padding))
-
-
-def _measured(
-    source: Volume, result: Volume, every: int = 1
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Pairs of slices."""
-    total = source.voxels.shape[0]
-    for index in range(min(every // 2, total - 1), total, every):
-        yield source.voxels[index], result.voxels[index]
-
-
-def _halve(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Means of 2x2 blocks; an odd last row or column is left out. (y, x) -> (y // 2, x // 2)."""
-    y, x = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
-    rows = image[0:y:2, :x] + image[1:y:2, :x]
-    mean: NDArray[np.float32] = (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25)
-    return mean
-
-
-def _box(image: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
-    """Mean over a square of 2 radius + 1; the border repeats. (y, x), kept."""
-    width = 2 * radius + 1
-    wide = np.pad(image, radius, mode="edge")
-    y, x = image.shape
-    rows = wide[:, 0:x].copy()
-    for offset in range(1, width):
-        rows += wide[:, offset : offset + x]
-    total = rows[0:y].copy()
-    for offset in range(1, width):
-        total += rows[offset : offset + y]
-    total *= np.float32(1.0 / width**2)
-    return total

@@ -1,0 +1,74 @@
+"""Guard on a converted kernel: filtered back, it is what came in (NETWORKS.md E-4)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.kernel import apply_gain, radial
+from pipelines import kernels
+from pipelines.pipeline import Checked, Finding, Verdict
+from pipelines.steps import measure
+from pipelines.steps.guards_noise import above, judged, not_comparable, same_shape
+from pipelines.steps.measure import Image
+
+VERSION = "1.0.0"
+
+_SEEN: Final = 0.1  # gain of both kernels: where one shows next to nothing, nothing can be given back
+_MARGIN: Final = 16  # px of reflection around the image, as `engines.kernel.convert_linear`
+_BLOCK, _BLOCKS = 32, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class refiltered:
+    """The result through the filter back to the source's kernel is the source, where both kernels show anything.
+
+    RMS of (back * result - source) inside the body, both limited to the band in which source and target have a gain of
+    0.1 or more, over the SD of the source's noise in that band, measured in flat blocks. Curves as the job has them:
+    `source_curve` and `target_curve` of its parameters.
+
+    limit_sd: noise may be re-coloured, anatomy may not be invented
+    least_hu: an image without noise has nothing to divide by
+    every:    one slice of this many is measured
+    """
+
+    limit_sd: float
+    least_hu: float = 2.0
+    every: int = 8
+
+    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+        """One finding: the median over the measured slices."""
+        if not same_shape(case):
+            return not_comparable("refiltered", self.limit_sd)
+        y, x = case.source.voxels.shape[1:]
+        pixel_mm = float(np.mean(np.linalg.norm(case.source.affine[:3, 1:3], axis=0)))
+        source = kernels.from_plain(case.parameters["source_curve"])
+        target = kernels.from_plain(case.parameters["target_curve"])
+        frequency = radial((y, x), pixel_mm, _MARGIN)
+        there, made = source(frequency), target(frequency)
+        band = (there >= _SEEN) & (made >= _SEEN)
+        back = np.where(band, there / np.maximum(made, _SEEN), 0.0)
+        ratios = [
+            ratio
+            for before, after in measure.measured(case.source, case.result, self.every)
+            if (ratio := self._ratio(before, after, band.astype(np.float64), back)) is not None
+        ]
+        if not ratios:
+            text = "No measured slice has body: the result cannot be compared with its source."
+            return (judged("refiltered", None, self.limit_sd, Verdict.CAUTION, text, version=VERSION),)
+        value = float(np.median(ratios))
+        text = f"Filtered back, the result differs from the source by {value:.2f} SD of its noise; allowed "
+        text += f"{self.limit_sd:g}."
+        return (judged("refiltered", value, self.limit_sd, above(value, self.limit_sd), text, version=VERSION),)
+
+    def _ratio(self, before: Image, after: Image, band: NDArray[np.float64], back: NDArray[np.float64]) -> float | None:
+        limited = apply_gain(before, band, _MARGIN)
+        off = apply_gain(after, back, _MARGIN) - limited
+        smooth = measure.box(measure.box(before, 2), 2)
+        body = measure.in_body(smooth)
+        corners = measure.flat_blocks(smooth, _BLOCK, _BLOCKS)
+        if np.count_nonzero(body) < _BLOCK**2 or not corners:
+            return None
+        noise = [float(np.std((limited - smooth)[y : y + _BLOCK, x : x + _BLOCK])) for y, x in corners]
+        return float(np.sqrt(np.mean(np.square(off[body])))) / max(float(np.median(noise)), self.least_hu)
