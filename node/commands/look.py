@@ -97,7 +97,7 @@ def replay(records: Records, key: str) -> list[str]:
 def _job(row: dict[str, Any]) -> dict[str, Any]:
     kept = (
         "id", "pipeline", "pipeline_version", "engine_sha256", "rule", "stage", "reason", "started_at", "updated_at",
-        "series_uid", "series_description", "series_number", "seconds", "first_out_at",
+        "series_uid", "series_description", "series_number", "seconds", "first_out_at", "parameters",
     )  # fmt: skip
     return {name: row[name] for name in kept} | {"state": str(row["state"])}
 

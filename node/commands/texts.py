@@ -88,6 +88,8 @@ def _job_lines(job: dict[str, Any]) -> list[RenderableType]:
     lines: list[RenderableType] = [
         Text.assemble(f"  job {job['id'][:12]} {job['pipeline']} {job['pipeline_version']}: ", _state(job["state"]))
     ]
+    if job["parameters"]:
+        lines.append(Text("    with " + ", ".join(f"{name} {value}" for name, value in job["parameters"].items())))
     if job["reason"]:
         lines.append(Text(f"    {job['reason']}"))
     if job["series_description"]:
@@ -101,6 +103,19 @@ def _job_lines(job: dict[str, Any]) -> list[RenderableType]:
         text = f"    to {row['destination']}: {row['state']}, {row['confirmed']} of {row['instances']} confirmed"
         lines.append(Text(text + (f"; {row['trouble']}" if row["trouble"] else "")))
     return lines
+
+
+def evaluate(found: dict[str, Any]) -> RenderableType:
+    """Every line of acceptance of an engine, met or missed."""
+    engine = found["engine"]
+    table = Table(title=f"{engine['name']} {engine['version']}, validation level {engine['validation_level']}")
+    for title in ("", "measured on held-back items", "value", "95 % interval", "n", "wanted"):
+        table.add_column(title)
+    for line in found["acceptance"]:
+        met = Text("met", style="green") if line["passed"] else Text("missed", style="red")
+        between = "" if line["low"] is None else f"{line['low']:.3g} to {line['high']:.3g}"
+        table.add_row(met, line["name"], f"{line['value']:.3g}", between, str(line["n"]), line["wanted"])
+    return table
 
 
 def _state(state: str) -> Text:

@@ -97,6 +97,13 @@ def test_a_converted_series_says_what_it_is(
         assert image.SyntheticData == "NO"
 
 
+def test_show_names_the_parameters_of_a_job(run: Run) -> None:
+    status, said, _ = cli("show", "-c", run.node.file, run.series_uid(SOFT))
+
+    assert status == 0
+    assert "with source UB, source_curve [0.83, 0.0, 0.6, 0.25, 0.68], target YA" in said
+
+
 def test_two_targets_of_one_series_share_no_identity(run: Run) -> None:
     first, second = run.made(SHARP, "as-ub"), run.made(SHARP, "soft")
 
