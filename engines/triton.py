@@ -61,7 +61,8 @@ class TritonEngine:
     url:       host:port of the gRPC service
     timeout_s: for each answer of the network
     retries:   repeats of a call that came too late; a network gives the same answer however often it is asked
-    wait_s:    how long a server that is away is waited for, with pauses that double to 15 s; 0: `retries` times
+    wait_s:    how long `infer` waits for a server that is away, with pauses that double to 15 s; entering asks
+               `retries` times more and gives up, so that a start never hangs
     tls:       None: not encrypted, for a server on this machine or on a network of its own
     """
 
@@ -82,6 +83,7 @@ class TritonEngine:
         self.version = version_number(spec)
         self._sha256 = ""
         self._library: Any = None
+        self._credentials: Any = None
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._idle: list[Any] = []
@@ -89,16 +91,21 @@ class TritonEngine:
     def __enter__(self) -> Self:
         """Raises BackendMissing, EngineUnavailable, EngineMissing, BadSpec, DigestMismatch; nothing stays open then."""
         try:
+            import grpc
             import tritonclient.grpc
         except ImportError as error:
             raise BackendMissing(
                 f"Backend triton needs tritonclient: {error}.", fix="pip install 'imaging-node[triton]'"
             ) from error
         self._sha256 = served_sha256(self.spec)
+        if self.tls is not None:
+            self._credentials = grpc.ssl_channel_credentials(
+                *map(_pem, (self.tls.ca, self.tls.key, self.tls.certificate))
+            )
         self._library = tritonclient.grpc
         self._closed.clear()
         try:
-            self._repeat(self._compare)
+            self._repeat(self._compare, wait_s=0.0)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -150,9 +157,9 @@ class TritonEngine:
                     ) from error
                 raise
 
-        return self._taken(self._repeat(ask).get_response(), feeds)
+        return self._taken(self._repeat(ask, wait_s=self.wait_s).get_response(), feeds)
 
-    def _repeat(self, ask: Callable[[Any], _Answer]) -> _Answer:
+    def _repeat(self, ask: Callable[[Any], _Answer], *, wait_s: float) -> _Answer:
         """Call `ask` with a connection until there is an answer, or a fault that waiting does not mend."""
         began, pause_s, late, tries = time.monotonic(), _FIRST_PAUSE_S, 0, 0
         while True:
@@ -162,7 +169,7 @@ class TritonEngine:
                 tries += 1
                 late += isinstance(error, _TooSlow)
                 away_s = time.monotonic() - began
-                if late > self.retries or (tries > self.retries and away_s >= self.wait_s):
+                if late > self.retries or (tries > self.retries and away_s >= wait_s):
                     raise EngineUnavailable(
                         f"{error.message} Asked {tries} times in {away_s:.0f} s.", fix=error.fix
                     ) from error
@@ -194,26 +201,13 @@ class TritonEngine:
         library = self._library
         if library is None:
             raise EngineUnavailable(f"{self._told} was away when the engine was closed.")
-        secured: dict[str, Any] = {}
-        if self.tls is not None:
-            secured = {
-                "ssl": True,
-                "root_certificates": str(self.tls.ca),
-                "certificate_chain": None if self.tls.certificate is None else str(self.tls.certificate),
-                "private_key": None if self.tls.key is None else str(self.tls.key),
-            }
         options = [
             ("grpc.max_send_message_length", self._largest(self.spec.inputs)),
             ("grpc.max_receive_message_length", self._largest(self.spec.outputs)),
             ("grpc.enable_http_proxy", 0),  # images go to the server of the settings, past what the environment names
             ("grpc.use_local_subchannel_pool", 1),  # a new connection is a new one
         ]
-        try:
-            return library.InferenceServerClient(self.url, channel_args=options, **secured)
-        except OSError as error:
-            raise BackendMissing(
-                f"A certificate or key for {self.url} cannot be read: {error.strerror}.", fix="Correct the settings."
-            ) from error
+        return library.InferenceServerClient(self.url, creds=self._credentials, channel_args=options)
 
     def _largest(self, tensors: tuple[TensorSpec, ...]) -> int:
         """No message of this engine is longer, in bytes."""
@@ -304,6 +298,18 @@ class TritonEngine:
     @property
     def _ask_s(self) -> float:
         return min(_ASK_S, self.timeout_s)
+
+
+def _pem(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BackendMissing(
+            f"A certificate or key for Triton cannot be read from {path}: {error.strerror}.",
+            fix="Correct engines.triton_ca, triton_certificate and triton_key.",
+        ) from error
 
 
 def _exception() -> type[Exception]:

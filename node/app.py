@@ -30,6 +30,7 @@ from node.stages.receive import Arrival, Intake, Status
 from pipelines import with_kernels
 from pipelines.pipeline import Pipeline
 
+RESTART_S: Final = 20.0  # one call waits this long for a server; the job that needs it waits on, and others with it
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own name for it
 
 
@@ -115,7 +116,7 @@ def backend_of(settings: Settings) -> BackendSettings:
         triton_url=chosen.triton_url,
         triton_timeout_s=chosen.triton_timeout_s,
         triton_retries=chosen.triton_retries,
-        triton_wait_s=chosen.triton_wait_s,
+        triton_wait_s=min(chosen.triton_wait_s, RESTART_S),
         triton_ca=chosen.triton_ca,
         triton_certificate=chosen.triton_certificate,
         triton_key=chosen.triton_key,

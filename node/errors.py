@@ -2,6 +2,7 @@
 
     NodeError
     ├── Retry        the same step again, later: the world was in the way
+    │   └── EngineAway  the server that runs the network does not answer; jobs wait for it
     ├── Hold         a person looks: the result exists but must not leave
     │   └── EngineOff  the engine no longer gives its known answers; nothing was made
     ├── Refuse       failed for good: this input or this object will never pass
@@ -33,6 +34,10 @@ def _restore(kind: type["NodeError"], message: str, fix: str) -> "NodeError":
 
 class Retry(NodeError):
     """The same step may succeed later."""
+
+
+class EngineAway(Retry):
+    """The server that runs the network does not answer now."""
 
 
 class Hold(NodeError):

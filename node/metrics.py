@@ -15,8 +15,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from pipelines.pipeline import Report
+
 _P: Final = "imaging_node_"
 _STAGE_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_VALUE_BUCKETS: Final = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 5, 10, 30, 100)
 _WAIT_BUCKETS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 4 * 3600, 24 * 3600)
 
 
@@ -34,7 +37,10 @@ class Metrics:
     instances_failed: Counter
     delivery_failures: Counter
     holds: Counter
+    guard_verdicts: Counter
+    guard_value: Histogram
     engine_checks_failed: Counter
+    engine_waits: Counter
     last_in_to_first_out: Histogram
     starts: Counter
 
@@ -56,6 +62,11 @@ METRICS: Final = Metrics(
     holds=Counter(_P + "holds", "Jobs held, refused or failed", ["state", "reason"]),
     engine_checks_failed=Counter(
         _P + "engine_checks_failed", "Engines that missed their recorded cases and are off", ["engine"]
+    ),
+    engine_waits=Counter(_P + "engine_waits", "Times that a job began to wait for an engine's server", ["engine"]),
+    guard_verdicts=Counter(_P + "guard_verdicts", "Verdicts of the checks", ["pipeline", "guard", "verdict"]),
+    guard_value=Histogram(
+        _P + "guard_value", "What the checks measured, without its sign", ["pipeline", "guard"], buckets=_VALUE_BUCKETS
     ),
     last_in_to_first_out=Histogram(
         _P + "last_in_to_first_out_seconds", "Last slice in to first derived slice confirmed", buckets=_WAIT_BUCKETS
@@ -79,6 +90,7 @@ def prime_worker(destinations: Iterable[str], pipelines: Iterable[str], engines:
     """The same for the worker."""
     for name in engines:
         METRICS.engine_checks_failed.labels(engine=name)
+        METRICS.engine_waits.labels(engine=name)
     for name in destinations:
         METRICS.instances_delivered.labels(destination=name)
         METRICS.instances_failed.labels(destination=name)
@@ -92,6 +104,14 @@ def prime_worker(destinations: Iterable[str], pipelines: Iterable[str], engines:
         ("failed", "retries_exhausted"), ("failed", "fault"),
     ):  # fmt: skip
         METRICS.holds.labels(state=state, reason=reason)
+
+
+def count_verdicts(report: Report) -> None:
+    """Count what the checks of one result found. Their names are a closed set: those that the code gives them."""
+    for one in report.findings:
+        METRICS.guard_verdicts.labels(pipeline=report.pipeline, guard=one.name, verdict=one.verdict.value).inc()
+        if one.value is not None:
+            METRICS.guard_value.labels(pipeline=report.pipeline, guard=one.name).observe(abs(one.value))
 
 
 @dataclass(frozen=True, kw_only=True)

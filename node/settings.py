@@ -175,7 +175,7 @@ class Engines(_Part):
     triton_url: str | None = None
     triton_timeout_s: Seconds = 30.0
     triton_retries: Annotated[int, Field(ge=0, le=100)] = 2
-    triton_wait_s: Annotated[float, Field(ge=0)] = 0.0
+    triton_wait_s: Annotated[float, Field(ge=0)] = 72 * 3600.0  # as long as a destination is waited for
     triton_ca: Path | None = None
     triton_certificate: Path | None = None
     triton_key: Path | None = None

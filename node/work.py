@@ -15,7 +15,7 @@ from node.dicom import codes
 from node.dicom.uids import input_digest
 from node.errors import Hold, Refuse
 from node.log import log
-from node.metrics import METRICS
+from node.metrics import METRICS, count_verdicts
 from node.prepared import Prepared
 from node.records import deliveries, jobs, sets
 from node.records.database import Records
@@ -150,17 +150,14 @@ class Work:
                 padding=source.padding,
             )
             pipeline = self.pipelines[job["pipeline"]]
-            with self.inference.engine(pipeline.engine) as engine:
-                report = checking.check(
-                    pipeline,
-                    engine,
-                    source,
-                    made,
-                    headers=self._headers(job, prepared),
-                    parameters=job["parameters"],
-                )
+            headers, parameters = self._headers(job, prepared), job["parameters"]
+            report = self.inference.patiently(
+                pipeline.engine,
+                lambda engine: checking.check(pipeline, engine, source, made, headers=headers, parameters=parameters),
+            )
             with self.records.write() as connection:
                 jobs.note(connection, job_id, at=self.clock(), report=report.to_json())
+        count_verdicts(report)
         return report
 
     def _headers(self, job: Mapping[str, Any], prepared: Prepared) -> list[Mapping[str, tuple[str, ...]]]:

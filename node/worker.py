@@ -66,10 +66,16 @@ class Worker:
         child.warm()
         pool = stack.enter_context(contextlib.closing(app.pool_of(settings)))
         self.inference = Inference(
-            pool, specs, failed=lambda name: METRICS.engine_checks_failed.labels(engine=name).inc()
+            pool,
+            specs,
+            failed=lambda name: METRICS.engine_checks_failed.labels(engine=name).inc(),
+            away=lambda name: METRICS.engine_waits.labels(engine=name).inc(),
+            wait_s=settings.engines.triton_wait_s,
         )
         try:
             self.inference.known_answers()
+        except EngineUnavailable as error:  # as with a destination: what is due waits, all else goes on
+            log.warning("an engine's server is away; jobs wait for it", reason=str(error))
         except EngineError as error:
             raise BadSetting(error.message, fix=error.fix) from error
         log.info("engines loaded", backend=settings.engines.backend, bytes=pool.loaded, off=sorted(self.inference.off))
@@ -105,6 +111,7 @@ class Worker:
         }
         DBOS(config=config)
         stack.callback(DBOS.destroy)
+        stack.callback(self.inference.close)
         DBOS.launch()
         flow.register_queues([destination.name for destination in settings.destinations])
 

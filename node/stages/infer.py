@@ -1,24 +1,34 @@
 """Infer: a `Volume` through the pipeline's engine; the result is synced before anything is derived from it."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.engine import Engine, EngineError, EngineSpec, ParityFailed, ShapeOutsideProfile
+from engines.engine import Engine, EngineError, EngineSpec, EngineUnavailable, ParityFailed, ShapeOutsideProfile
 from engines.parity import require
 from engines.pool import EnginePool
 from engines.store import verify
-from node.errors import EngineOff, Refuse, Retry
+from node.errors import EngineAway, EngineOff, Refuse, Retry
 from node.log import log
 from node.spool import sync_folder, written_aside
 from pipelines.pipeline import Pipeline
 from pipelines.run import infer as run_pipeline
 from pipelines.volume import Volume
+
+_FIRST_PAUSE_S: Final = 2.0
+_LONGEST_PAUSE_S: Final = 30.0
+
+_Made = TypeVar("_Made")
+
+
+class Closed(BaseException):
+    """The worker ends while a job waits. No Exception: the job is not over, the next worker goes on with it."""
 
 
 class Inference:
@@ -26,6 +36,8 @@ class Inference:
     be late.
 
     failed: called with an engine's name whenever it misses its recorded cases
+    away:   called with an engine's name whenever a job begins to wait for its server
+    wait_s: how long a job waits for a server
     """
 
     def __init__(
@@ -34,8 +46,12 @@ class Inference:
         specs: Mapping[str, EngineSpec],
         *,
         failed: Callable[[str], None] = lambda name: None,
+        away: Callable[[str], None] = lambda name: None,
+        wait_s: float = 0.0,
     ) -> None:
         self._pool, self._specs, self._failed = pool, specs, failed
+        self._away, self._wait_s = away, wait_s
+        self._closed = threading.Event()
         self._off: dict[str, str] = {}
         self._turn = threading.Lock()
 
@@ -71,8 +87,37 @@ class Inference:
         raises: EngineOff for an engine that missed its recorded cases, Refuse for a volume outside the engine's
                 profile, Retry if the engine failed
         """
-        with self._turn, self.engine(pipeline.engine) as engine:
-            return run_pipeline(pipeline, engine, volume, parameters=parameters, progress=progress)
+        with self._turn:
+            return self.patiently(
+                pipeline.engine,
+                lambda engine: run_pipeline(pipeline, engine, volume, parameters=parameters, progress=progress),
+            )
+
+    def patiently(self, name: str, work: Callable[[Engine], _Made]) -> _Made:
+        """`work` with an engine; all of it again if the engine's server was away meanwhile, for `wait_s` at most.
+
+        raises: as `infer`; EngineAway when the server stayed away; Closed when the worker ends
+        """
+        until, pause_s = time.monotonic() + self._wait_s, _FIRST_PAUSE_S
+        while True:
+            try:
+                with self.engine(name) as engine:
+                    return work(engine)
+            except EngineAway as error:
+                if self._closed.is_set():
+                    raise Closed from error
+                if time.monotonic() >= until:
+                    raise
+                if pause_s == _FIRST_PAUSE_S:
+                    self._away(name)
+                    log.warning("an engine's server is away; jobs wait for it", engine=name, reason=error.message)
+            if self._closed.wait(pause_s):
+                raise Closed
+            pause_s = min(2.0 * pause_s, _LONGEST_PAUSE_S)
+
+    def close(self) -> None:
+        """Let nobody wait any longer."""
+        self._closed.set()
 
     @contextmanager
     def engine(self, name: str) -> Iterator[Engine]:
@@ -91,6 +136,8 @@ class Inference:
         except ParityFailed as error:  # loaded anew, and no longer what it was
             self._switch_off(name, error)
             raise EngineOff(error.message, fix=error.fix) from error
+        except EngineUnavailable as error:
+            raise EngineAway(error.message, fix=error.fix) from error
         except EngineError as error:
             raise Retry(error.message, fix=error.fix) from error
 
