@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from scipy.signal.windows import tukey
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
 from engines.kernel import apply_gain, radial
@@ -151,7 +152,7 @@ class RadialFilter:
 
 
 def fit_radial(samples: Iterable[tuple[Image, Image, float]], *, bins: int = 96) -> RadialFilter:
-    """The radial filter that takes first to second with the least squared error: per ring, cross over own power.
+    """The radial filter that takes first to second with the least squared error, as a curve of straight pieces.
 
     samples: source and target, each (y, x) HU, and the side of a pixel in mm
     raises:  ValueError if there is no sample
@@ -160,16 +161,22 @@ def fit_radial(samples: Iterable[tuple[Image, Image, float]], *, bins: int = 96)
     if not pairs:
         raise ValueError("A radial filter needs at least one pair of slices to be fitted to")
     highest = max(0.5 * np.sqrt(2.0) / pixel_mm for _, _, pixel_mm in pairs)
-    cross, own = np.zeros(bins + 1), np.zeros(bins + 1)
+    normal, wanted = np.zeros((bins + 1, bins + 1)), np.zeros(bins + 1)
     for source, target, pixel_mm in pairs:
-        at = radial((source.shape[0], source.shape[1]), pixel_mm, _MARGIN) / highest * bins
+        at = radial((source.shape[0], source.shape[1]), pixel_mm, 0) / highest * bins
         low = np.minimum(at.astype(np.intp), bins - 1)
         part = at - low
-        first, second = (np.fft.rfft2(np.pad(image, _MARGIN, mode="symmetric")) for image in (source, target))
+        # Both fade to air at the border: a step from one side of the image to the other is in no object, and a filter
+        # fitted to it blurs what is.
+        fade = np.sqrt(np.outer(tukey(source.shape[0], 0.2), tukey(source.shape[1], 0.2)))
+        first, second = (np.fft.rfft2((image + 1000.0).astype(np.float64) * fade) for image in (source, target))
         product, power = (first.conj() * second).real / first.size, np.abs(first) ** 2 / first.size
-        for index, weight in ((low, 1.0 - part), (low + 1, part)):
-            cross += np.bincount(index.ravel(), (weight * product).ravel(), bins + 1)
-            own += np.bincount(index.ravel(), (weight * power).ravel(), bins + 1)
-    filled = own > 0.0
-    frequency = np.linspace(0.0, highest, bins + 1)
-    return RadialFilter(frequency=frequency[filled], gain=cross[filled] / own[filled])
+        ends = ((low, 1.0 - part), (low + 1, part))
+        for index, weight in ends:
+            wanted += np.bincount(index.ravel(), (weight * product).ravel(), bins + 1)
+            for other, also in ends:
+                flat = (index * (bins + 1) + other).ravel()
+                normal += np.bincount(flat, (weight * also * power).ravel(), (bins + 1) ** 2).reshape(normal.shape)
+    # Corners of the spectrum that no pixel size reaches keep a gain of 0; the rest is untouched by so small a ridge.
+    gain = np.linalg.solve(normal + np.diag(1e-9 * np.diag(normal) + 1e-18 * np.max(normal)), wanted)
+    return RadialFilter(frequency=np.linspace(0.0, highest, bins + 1), gain=gain)

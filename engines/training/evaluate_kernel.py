@@ -235,9 +235,12 @@ def acceptance(rows: Sequence[tuple[str, str, Row]], figures: Mapping[str, Any])
     lines = []
     for direction, most in zip(DIRECTIONS, (0.75, 0.80), strict=True):
         ours, groups = column(rows, direction, "network", "rmse")
-        theirs, _ = column(rows, direction, "fitted_filter", "rmse")
-        ratio = measures.ratio_interval(ours, theirs, groups)
-        lines.append(_line(f"{direction}: RMSE over that of the fitted filter, simulated", ratio.as_json(), most=most))
+        # Least squares over whole images need not be the best within the body: the better linear filter is the measure.
+        linear = {name: column(rows, direction, name, "rmse")[0] for name in ("fitted_filter", "blind_filter")}
+        best = min(linear, key=lambda name: sum(linear[name]))
+        ratio = measures.ratio_interval(ours, linear[best], groups)
+        name = f"{direction}: RMSE over that of the {best.replace('_', ' ')}, simulated"
+        lines.append(_line(name, ratio.as_json(), most=most))
     for direction in DIRECTIONS:
         ratio_real = figures["real_pair"][direction]["ratio_to_blind"]
         lines.append(_line(f"{direction}: RMSE over that of the blind filter, real pair", ratio_real, most=1.0))

@@ -29,7 +29,12 @@ Row = TypeVar("Row")
 
 
 class CannotEvaluate(Exception):
-    """Something that the evaluation stands on is not here; the message says what to do."""
+    """Something that the evaluation stands on is not here: the fact, then the fix."""
+
+    def __init__(self, message: str, *, fix: str) -> None:
+        super().__init__(f"{message} {fix}")
+        self.message = message
+        self.fix = fix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,16 +89,18 @@ def evaluate(pipeline: str, *, data: Path = DATA, to: Path | None = None, jobs: 
     raises:   CannotEvaluate if the extra `train`, the data or the pipeline is missing
     """
     if pipeline not in PIPELINES:
-        raise CannotEvaluate(f"There is no evaluation of {pipeline!r}. Choose one of {', '.join(PIPELINES)}.")
+        raise CannotEvaluate(f"There is no evaluation of {pipeline!a}.", fix=f"Name one of {', '.join(PIPELINES)}.")
     missing = [name for module, name in _NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise CannotEvaluate(
-            f"The evaluation needs {', '.join(missing)}. Install the extra: pip install 'imaging-node[train]'."
+            f"The evaluation needs {', '.join(missing)}, and that is not installed.",
+            fix="Install the extra `train`: pip install '.[train]'.",
         )
     absent = [part for part in ("ct", "dicom") if not (data / part).is_dir()]
     if absent:
         raise CannotEvaluate(
-            f"The folder {data} has no {' and no '.join(absent)} in it. Name the folder of the public data: --data DIR."
+            f"The folder {data} has no folder {' and no folder '.join(absent)}.",
+            fix="Name the folder of the public data with --data.",
         )
     spec = load_spec(PIPELINES[pipeline])
     module = importlib.import_module(f"engines.training.evaluate_{PIPELINES[pipeline].removeprefix('ct_')}")
