@@ -76,7 +76,10 @@ def process(
     given: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the pipeline; repeatable.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the engine.")] = 2,
+    engines: Annotated[
+        Path | None, typer.Option("-c", "--settings", help="What runs the networks, from a settings file.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the engine.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Files through the same flow, no network."""
@@ -90,6 +93,7 @@ def process(
             to.absolute(),
             pipeline=pipeline,
             parameters=dict(_parameter(text) for text in given or ()),
+            engines=engines,
             threads=threads,
             progress=lambda what, done, total: say(f"{what} {done} of {total}", done / total),
         )

@@ -16,7 +16,7 @@ from node.errors import BadSetting, Refuse
 from node.records import instances, jobs, overview, sets
 from node.records.database import Records
 from node.records.states import Ending, JobState
-from node.settings import Settings, parse
+from node.settings import Settings, load, parse
 from node.spool import output_folder
 from node.stages.receive import Arrival, Intake, Rejected
 from node.worker import Worker
@@ -46,13 +46,16 @@ def process(
     *,
     pipeline: str | None,
     parameters: Mapping[str, str | float],
-    threads: int,
+    engines: Path | None = None,
+    threads: int | None = None,
     progress: Callable[[str, int, int], None],
 ) -> Outcome:
     """Everything in `source` (a file or a folder, searched through) into `out`, a folder for each derived series.
 
     pipeline:   only this one; default: every one that matches and needs no parameters
     parameters: of that pipeline
+    engines:    settings file that says what runs the networks; default: this CPU
+    threads:    instead of what `engines` says
     progress:   (what, done, in all)
     raises:     BadSetting
     """
@@ -60,7 +63,7 @@ def process(
     if not source.exists() or not files:
         raise BadSetting(f"{source} holds no file.", fix="Name a DICOM file or a folder of them.")
     with tempfile.TemporaryDirectory(prefix="imaging-node-", dir=output_folder(out)) as state:
-        settings = _settings(Path(state), out, pipeline, parameters, threads)
+        settings = _settings(Path(state), out, pipeline, parameters, _engines(engines, threads))
         app.prepare_state(settings)
         outcome = Outcome()
         with closing(Records(Path(state))) as records, closing(app.decoder_of(settings)) as child:
@@ -75,7 +78,11 @@ def process(
 
 
 def _settings(
-    state: Path, out: Path, pipeline: str | None, parameters: Mapping[str, str | float], threads: int
+    state: Path,
+    out: Path,
+    pipeline: str | None,
+    parameters: Mapping[str, str | float],
+    engines: Mapping[str, object],
 ) -> Settings:
     if pipeline is not None and pipeline not in SHIPPED:
         raise BadSetting(f"There is no pipeline {pipeline!r}.", fix=f"Known are {', '.join(sorted(SHIPPED))}.")
@@ -88,9 +95,21 @@ def _settings(
         "receiver": {"ae_title": "NONE"},
         "destinations": [{"kind": "folder", "name": _OUT, "path": str(out.absolute()), "retry_hours": 0.01}],
         "rules": rules,
-        "engines": {"threads": threads},
+        "engines": engines,
     }
     return parse(raw, source="the command line")
+
+
+def _engines(file: Path | None, threads: int | None) -> dict[str, object]:
+    """The table `engines` of a settings file. Raises BadSetting."""
+    found: dict[str, object] = {}
+    if file is not None:
+        settings = load(file)
+        found = settings.engines.model_dump(exclude_none=True)
+        found["plans"] = app.backend_of(settings).plans
+        # Here somebody sits and waits: a server that is away is said soon.
+        found["triton_wait_s"] = min(settings.engines.triton_wait_s, app.RESTART_S)
+    return found | ({} if threads is None else {"threads": threads})
 
 
 def _take(
