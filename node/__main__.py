@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from node.commands import engines_line, texts
+from node.commands import engines_line, kernels_line, texts
 from node.errors import BadSetting, NodeError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(engines_line.app, name="engines")
+app.add_typer(kernels_line.app, name="kernels")
 _out, _err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
 
 SettingsFile = Annotated[
@@ -162,6 +163,19 @@ def replay(
     with _records(settings) as records:
         asked = look.replay(records, series)
     _print({"asked": asked}, as_json=as_json, text=lambda found: "Asked for: " + "; ".join(found["asked"]))
+
+
+@app.command()
+def evaluate(
+    pipeline: Annotated[str, typer.Argument(help="ct-denoise or ct-kernel.")],
+    to: Annotated[Path | None, typer.Option(help="Folder for the plots; default: none are drawn.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the public data; default: ../shared/data.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Acceptance figures of a network on slices that training never saw. Minutes; needs the extra `train`."""
+    from node.commands.evaluate import evaluate as run_evaluate
+
+    _print(run_evaluate(pipeline, data=data, to=to), as_json=as_json, text=texts.evaluate)
 
 
 @app.command("version")
