@@ -1,7 +1,7 @@
 """Classical filters that a network has to beat, each tuned on the training split and told how strong the noise is.
 
-Total variation (Chambolle 2004) and non-local means (Buades 2005) are scikit-image's, the Gaussian scipy's. BM3D is
-not among them: the published code may not be used outside of research.
+Total variation (Chambolle 2004) and non-local means (Buades 2005) are scikit-image's, the Gaussian scipy's: imported
+where they are built, for the rest is numpy only. BM3D is not among them: its code may not be used outside of research.
 """
 
 import itertools
@@ -10,9 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
-from scipy.signal.windows import tukey
-from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
 from engines.kernel import apply_gain, radial
 
@@ -42,11 +39,14 @@ def identity() -> Filter:
 
 def gaussian(sigma_px: float) -> Filter:
     """Gaussian filter."""
+    from scipy.ndimage import gaussian_filter
+
     return lambda image, sd_hu: gaussian_filter(image, sigma_px).astype(np.float32)
 
 
 def total_variation(weight: float) -> Filter:
     """Chambolle's total variation; `weight` times the SD of the noise."""
+    from skimage.restoration import denoise_tv_chambolle
 
     def run(image: Image, sd_hu: float) -> Image:
         made = denoise_tv_chambolle(image.astype(np.float32), weight=weight * sd_hu, eps=2e-6, max_num_iter=80)
@@ -57,6 +57,7 @@ def total_variation(weight: float) -> Filter:
 
 def non_local_means(patch: float, reach: float, strength: float) -> Filter:
     """Non-local means over one slice: patches of `patch` pixels, searched `reach` pixels around."""
+    from skimage.restoration import denoise_nl_means
 
     def run(image: Image, sd_hu: float) -> Image:
         made = denoise_nl_means(
@@ -168,7 +169,7 @@ def fit_radial(samples: Iterable[tuple[Image, Image, float]], *, bins: int = 96)
         part = at - low
         # Both fade to air at the border: a step from one side of the image to the other is in no object, and a filter
         # fitted to it blurs what is.
-        fade = np.sqrt(np.outer(tukey(source.shape[0], 0.2), tukey(source.shape[1], 0.2)))
+        fade = np.outer(*(_fade(length) for length in source.shape))
         first, second = (np.fft.rfft2((image + 1000.0).astype(np.float64) * fade) for image in (source, target))
         product, power = (first.conj() * second).real / first.size, np.abs(first) ** 2 / first.size
         ends = ((low, 1.0 - part), (low + 1, part))
@@ -178,5 +179,12 @@ def fit_radial(samples: Iterable[tuple[Image, Image, float]], *, bins: int = 96)
                 flat = (index * (bins + 1) + other).ravel()
                 normal += np.bincount(flat, (weight * also * power).ravel(), (bins + 1) ** 2).reshape(normal.shape)
     # Corners of the spectrum that no pixel size reaches keep a gain of 0; the rest is untouched by so small a ridge.
-    gain = np.linalg.solve(normal + np.diag(1e-9 * np.diag(normal) + 1e-18 * np.max(normal)), wanted)
+    ridge = np.diag(1e-9 * np.diag(normal) + 1e-18 * np.max(normal))
+    gain = np.asarray(np.linalg.solve(normal + ridge, wanted), dtype=np.float64)
     return RadialFilter(frequency=np.linspace(0.0, highest, bins + 1), gain=gain)
+
+
+def _fade(length: int, *, share: float = 0.1) -> NDArray[np.float64]:
+    """1 in the middle, falling to 0 over `share` of the length at both ends."""
+    near = np.minimum(np.arange(length) + 0.5, length - 0.5 - np.arange(length)) / (share * length)
+    return np.asarray(np.sin(0.5 * np.pi * np.minimum(near, 1.0)))

@@ -86,9 +86,9 @@ def _denoise(figures: Entry) -> list[str]:
 
 def _water(water: Entry) -> list[str]:
     lines = [
-        f"**Water cylinder**, {water['noise_hu']:g} HU of noise, {water['n']} exposures, pixel {water['pixel_mm']:g} mm",
+        f"**Water cylinder**, noise {water['noise_hu']:g} HU, {water['n']} exposures, pixel {water['pixel_mm']:g} mm",
         "",
-        "| method | noise reduction % | NPS peak /mm | NPS centroid /mm | MTF50 /mm at −10, −20, +100, +500 HU "
+        "| method | noise reduction % | NPS peak /mm | NPS centroid /mm | MTF50 /mm at -10, -20, 100, 500 HU "
         "| CHO AUC 6 mm 10 HU | CHO AUC 5 mm 20 HU | the same, ten DoG channels |",
         "|---" * 8 + "|",
     ]
@@ -156,7 +156,7 @@ def _kernel(figures: Entry) -> list[str]:
     lungs = figures["lungs"]
     return [
         *lines,
-        f"**LAA−950 on {lungs['bias']['n']} lung phantoms**: target {_cell(lungs['target'])} %, sharp "
+        f"**LAA-950 on {lungs['bias']['n']} lung phantoms**: target {_cell(lungs['target'])} %, sharp "
         f"{_cell(lungs['source'])} %, converted {_cell(lungs['converted'])} %.",
     ]
 
@@ -177,9 +177,8 @@ def _kernel_water(water: Entry, direction: str) -> list[str]:
     }
     for name, title in names.items():
         row = entry[name]
-        lines.append(
-            f"| {title} | {row['source']:.3f} | {row['target']:.3f} | {row['converted']:.3f} | {row['off_percent']:.1f} |"
-        )
+        cells = " | ".join(f"{row[key]:.3f}" for key in ("source", "target", "converted"))
+        lines.append(f"| {title} | {cells} | {row['off_percent']:.1f} |")
     return [*lines, ""]
 
 
