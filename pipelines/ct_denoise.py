@@ -50,7 +50,7 @@ def checks(limits: GuardLimits) -> tuple[Check, ...]:
 
 CT_DENOISE = Pipeline(
     name="ct-denoise",
-    version="1.0.0",
+    version="1.1.0",
     takes=Requires(
         modality="CT",
         # Two gaps are the fewest that can show even spacing; two slices prove nothing about a missing third.

@@ -150,7 +150,8 @@ def job(**changes: Any) -> dict[str, Any]:
         "node_version": "0.1.0",
         "station_name": "NODE1",
         "device_serial": "SN-1",
-        "report": {},
+        "checks": 12,
+        "cautions": [],
     } | changes
 
 

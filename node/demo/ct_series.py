@@ -117,6 +117,7 @@ def _common(scan: Scan, shape: tuple[int, ...], spacing_mm: tuple[float, float, 
     ds.PatientID = scan.patient_id
     ds.PatientBirthDate = ""
     ds.PatientSex = "O"
+    ds.PatientAge = "050Y"
     ds.BodyPartExamined = scan.body_part
     ds.SliceThickness = round(thickness_mm, 4)
     ds.KVP = scan.kvp

@@ -32,6 +32,8 @@ class Job:
     generation: int
     started: datetime  # aware; the wall clock of its own offset is written unless the source names another one
     series_number: int
+    checks: int
+    cautions: tuple[str, ...]
     node_version: str
     station_name: str
     device_serial: str
@@ -47,6 +49,7 @@ class Job:
             plain["image_type"] = tuple(request["image_type"])
             plain["derivation"] = Code(**request["derivation"])
             plain["purpose"] = Code(**request["purpose"])
+            plain["cautions"] = tuple(request["cautions"])
             plain["elements"] = dict(request["elements"])
             plain["started"] = datetime.fromisoformat(request["started"])
         except (KeyError, TypeError, ValueError) as error:

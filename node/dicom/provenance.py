@@ -14,7 +14,7 @@ from node.dicom import codes, keep, part10
 from node.dicom.codes import Code
 from node.dicom.job import Job
 from node.dicom.part10 import Part10
-from node.dicom.wording import derivation_description, local_start, series_description
+from node.dicom.wording import derivation_description, image_comments, local_start, series_description
 
 _DATE_TIME = re.compile(r"[0-9]{8}([0-9]{2}){0,3}(\.[0-9]{1,6})?([+-][0-9]{4})?")  # PS3.5 6.2, DT
 _EQUIPMENT = keep.tags(
@@ -65,6 +65,8 @@ def of_image(job: Job, sources: Sequence[Part10], index: int, study_uid: str) ->
         _reference(sources[at], same_place=at == index - 1) for at in _support(index - 1, job.z_support, len(sources))
     ]
     said.ContributingEquipmentSequence = _equipment(job, source)
+    if job.cautions:
+        said = part10.dataset_of(part10.elements(said) | {Tag("ImageComments"): image_comments(job, source)})
     if part10.text(source, "LossyImageCompression") == "01":  # sticky, PS3.3 C.7.6.1.1.5
         said.LossyImageCompression = "01"
         for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
-from node.dicom import codes, geometry, keep, part10, uids
+from node.dicom import codes, geometry, keep, part10, uids, wording
 from node.dicom.job import Job
 from node.dicom.part10 import Part10
 from node.dicom.wording import LONGEST_DERIVATION, LONGEST_DESCRIPTION
@@ -104,6 +104,9 @@ class Series:
             yield f"Series Description has {len(description)} bytes"
         if not 0 < len(part10.raw(derived, 0x00082111) or b"") <= LONGEST_DERIVATION:
             yield "Derivation Description is empty or too long"
+        comment = part10.raw(derived, 0x00204000) or b""
+        if self.job.cautions and not comment.startswith(wording.CAUTION.encode("ascii")):
+            yield "Image Comments do not open with the caution"
         lossy = part10.values(derived, "LossyImageCompression")
         if lossy not in (("00",), ("01",)):
             yield "Lossy Image Compression is not stated"

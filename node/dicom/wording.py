@@ -17,6 +17,8 @@ from node.errors import Refuse
 
 LONGEST_DESCRIPTION = 64  # characters, LO
 LONGEST_DERIVATION = 1024  # characters, ST
+LONGEST_COMMENT = 10240  # characters, LT
+CAUTION = "CAUTION"  # opens what a reader sees of a result whose checks were not all passed
 LONGEST_PARAMETERS = 320  # characters of the parameters that the text for people repeats
 
 
@@ -62,8 +64,27 @@ def derivation_description(job: Job, series_number: str) -> str:
     number = series_number if re.fullmatch(r"[+-]?[0-9]{1,11}", series_number) else "without number"
     return (
         f"{job.operation} by {job.model} {job.model_version}; input series {number}; parameters {parameters}; "
-        "not a scanner reconstruction."
+        f"not a scanner reconstruction. Weights sha256:{job.weights_sha256[:20]}. {_checked(job)}"
     )
+
+
+def image_comments(job: Job, source: Dataset) -> RawDataElement:
+    """Image Comments (0020,4000) of a result that leaves with a caution: ours, then the source's own bytes.
+
+    Ours is ASCII, in which every character set of DICOM begins; what has no room in LT is cut from the end of the
+    source's, and it is left out whole where cutting could break a character.
+    """
+    ours = f"{CAUTION}: {', '.join(job.cautions)[:400]}. Compare with the original images.".encode("ascii")
+    own = (part10.raw(source, 0x00204000) or b"").strip(b" \0")
+    value = ours + b" " + own if own and len(ours) + 1 + len(own) <= LONGEST_COMMENT else ours
+    value += b" " * (len(value) % 2)
+    return RawDataElement(Tag("ImageComments"), "LT", len(value), value, 0, False, True)
+
+
+def _checked(job: Job) -> str:
+    passed = f"Automatic checks: {job.checks - len(job.cautions)} passed"
+    names = ", ".join(job.cautions)
+    return f"{passed}; {CAUTION}: {names if len(names) <= 200 else names[:197] + '...'}." if names else f"{passed}."
 
 
 def text_of(element: RawDataElement, source: Dataset) -> str:

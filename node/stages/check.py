@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engines.engine import Engine, EngineError
-from node.errors import Retry
+from engines.engine import Engine
 from pipelines.pipeline import Pipeline, Report
 from pipelines.run import check as run_checks
 from pipelines.volume import Volume
@@ -19,14 +18,12 @@ def check(
     headers: Sequence[Mapping[str, tuple[str, ...]]],
     parameters: Mapping[str, Any],
 ) -> Report:
-    """Every check of the pipeline; `held` if one rejects. Raises Retry if the engine failed on a changed slice.
+    """Every check of the pipeline; `held` if one rejects.
 
     headers: of the source slices, in geometric order
+    raises:  EngineError if the engine failed on a changed slice
     """
-    try:
-        return run_checks(pipeline, engine, source, result, headers, parameters)
-    except EngineError as error:
-        raise Retry(error.message, fix=error.fix) from error
+    return run_checks(pipeline, engine, source, result, headers, parameters)
 
 
 def why_held(report: Report) -> tuple[str, str]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from engines.engine import EngineSpec
 from node.child import Child
-from node.dicom import codes
+from node.dicom import codes, wording
+from node.errors import Refuse
 from node.prepared import Prepared
-from pipelines.pipeline import Pipeline
+from pipelines.pipeline import Pipeline, Report
 
 _LARGEST_SERIES_NUMBER = 2**31 - 1  # PS3.5 6.2, VR IS
 
@@ -47,12 +48,15 @@ def derive(
     """Write the derived series into `out`.
 
     job:     input_digest, generation, started_at (seconds since the epoch), series_number, parameters
+    report:  of the checks, as JSON; a caution is written where the reader sees it
     node:    node_version, station_name, device_serial
     returns: series_instance_uid, series_description, instances (DICOM objects written, in order)
-    raises:  Refuse if an object would not be valid
+    raises:  Refuse if an object would not be valid, or the checks reject the result
     """
     gives, row = pipeline.gives.told(job["parameters"]), codes.OUTPUTS[pipeline.gives.kind]
-    chosen = parameters(pipeline, spec, job["parameters"])
+    chosen, judged = parameters(pipeline, spec, job["parameters"]), Report.from_json(report)
+    if judged.held:
+        raise Refuse("The checks reject the result; it is not written.")
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     request = {
         "sources": list(prepared.sources),
@@ -61,7 +65,7 @@ def derive(
         "job": {
             "kind": gives.kind,
             "image_type": list(row.image_type),
-            "marker": gives.marker,
+            "marker": f"{gives.marker} {wording.CAUTION}" if judged.caution else gives.marker,
             "synthetic": row.synthetic,
             "derivation": asdict(row.derivation),
             "purpose": asdict(row.purpose),
@@ -78,7 +82,8 @@ def derive(
             # DICOM times without an offset are local ones (PS3.3 C.12.1.1.8).
             "started": datetime.fromtimestamp(job["started_at"], UTC).astimezone().isoformat(),
             "series_number": job["series_number"],
-            "report": dict(report),
+            "checks": len(judged.findings),
+            "cautions": sorted({finding.name for finding in judged.cautions}),
             **node,
         },
     }

@@ -146,7 +146,7 @@ class hounsfield_scale:
 
     A rescale intercept that is wrong moves everything alike, which no comparison of source and result can see.
 
-    air_hu: how far the peak of air may lie from -1000; judged when 3 % of the image are air
+    air_hu: how far the peak of air may lie from -1000; judged when 2 % of the image are air
     every:  one slice of this many is measured
     """
 
@@ -170,7 +170,8 @@ class hounsfield_scale:
 
 
 _MOST_STRANGE = 0.25
-_LEAST_AIR = 0.03
+_LEAST_AIR = 0.02
+_AIR_HU = (-1057.0, -945.0)
 
 
 def scale_values(case: Checked, every: int) -> measure.Image:
@@ -187,13 +188,18 @@ def scale_values(case: Checked, every: int) -> measure.Image:
 
 
 def air_offset(values: measure.Image) -> float | None:
-    """Where the peak of air lies, HU from -1000; None when there is too little air."""
-    air = values[(values > -1100.0) & (values < -900.0)]
-    if air.size < max(_LEAST_AIR * values.size, 100):
+    """Where the peak of air lies, HU from -1000; None when there is too little air or its peak is not in sight.
+
+    Emphysema has a broad peak of its own around -930 HU: nothing is looked for above -945 HU, and a peak that does not
+    stand out of the slope towards it is none.
+    """
+    low, high = _AIR_HU
+    counts, edges = np.histogram(values, bins=int((high - low) / 4.0), range=_AIR_HU)
+    at = int(np.argmax(counts))
+    if counts[at] < 2 * max(counts[0], counts[-1]):
         return None
-    counts, edges = np.histogram(air, bins=50, range=(-1100.0, -900.0))
-    peak = float(edges[int(np.argmax(counts))]) + 2.0
-    return float(np.median(air[np.abs(air - peak) < 12.0])) + 1000.0
+    air = values[np.abs(values - float(edges[at]) - 2.0) < 12.0]
+    return float(np.median(air)) + 1000.0 if air.size >= max(_LEAST_AIR * values.size, 100) else None
 
 
 def strangeness(values: measure.Image) -> float:

@@ -180,13 +180,24 @@ def test_the_derivation_says_what_was_done_by_what(pair: tuple[Dataset, Dataset]
 
     assert made.DerivationDescription == (
         "Noise reduction by neural network by ct_denoise 1.0.0; input series 4; "
-        'parameters {"clip_hu":[-1024,3071],"strength":1.0}; not a scanner reconstruction.'
+        'parameters {"clip_hu":[-1024,3071],"strength":1.0}; not a scanner reconstruction. '
+        f"Weights sha256:{job()['weights_sha256'][:20]}. Automatic checks: 12 passed."
     )
     (derivation,) = made.DerivationCodeSequence
     assert (derivation.CodeValue, derivation.CodingSchemeDesignator) == ("DL_NR", "99GENAI")
     (scheme,) = made.CodingSchemeIdentificationSequence
     assert scheme.CodingSchemeDesignator == "99GENAI"
     assert scheme.CodingSchemeResponsibleOrganization == "EXAMPLE VENDOR"
+
+
+def test_a_caution_stands_where_the_reader_sees_it_before_the_words_of_the_source(tmp_path: Path) -> None:
+    found = ["probe_r3", "protocol"]
+    made = derived(tmp_path, work=job(cautions=found, marker="AI DENOISED CAUTION"))[0]
+
+    assert made.SeriesDescription.startswith("AI DENOISED CAUTION - ")
+    assert made.ImageComments.startswith("CAUTION: probe_r3, protocol. Compare with the original images.")
+    assert made.DerivationDescription.endswith("Automatic checks: 10 passed; CAUTION: probe_r3, protocol.")
+    assert "ImageComments" not in derived(tmp_path / "clean")[0]
 
 
 def test_long_parameters_are_named_by_their_digest(tmp_path: Path) -> None:
