@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from engines import plan as plans_on_disk
 from engines.cuda import Gpu
-from engines.engine import BadSpec, EngineError, EngineSpec, Precision
+from engines.engine import BadSpec, EngineError, EngineSpec, PlanRefused, Precision
 from engines.half import to_half
-from engines.parity import recorded_cases, require
+from engines.parity import Difference, recorded_cases, require
 from engines.plan import Plan, Profile, digest, flags, wanted_profile
 from engines.store import read_cases, read_weights
 from engines.trt import Session
@@ -46,8 +46,7 @@ def build(
     precision: fp32, or int8 with Q/DQ operators in the file: the file as it is; fp16: wide layers converted
     returns:   the sheet that was written beside the plan, with the parity figures
     raises:    BadSpec for a precision that is not accepted, BackendMissing without library, driver or GPU, BuildFailed,
-               PlanRefused when the library does not load what it made, ParityFailed with the figures; a plan that
-               was there before stays as it is
+               ParityFailed with the figures; a plan that was there before stays as it is
     """
     if precision not in spec.accepted:
         raise BadSpec(
@@ -55,7 +54,7 @@ def build(
             fix="Build it in one of these.",
         )
     library = load_library()
-    cases = recorded_cases(spec)
+    recorded_cases(spec)  # nothing is compiled that could not be proven
     graph = graph_in(read_weights(spec), precision)
     with Gpu(device) as gpu:
         compiled = compile_graph(
@@ -65,8 +64,7 @@ def build(
             workspace_bytes=workspace_mb << 20,
             timing_cache=plans_on_disk.read_timing_cache(plans, spec.name),
         )
-        with Session(spec, library, compiled.plan, gpu) as session:
-            parity = require(session, cases)
+        parity = prove(spec, library, compiled.plan, gpu)
         sheet = Plan(
             engine=spec.name,
             engine_version=spec.version,
@@ -85,6 +83,23 @@ def build(
         )
     plans_on_disk.write(plans, sheet, compiled.plan, compiled.timing_cache)
     return sheet
+
+
+def prove(spec: EngineSpec, library: Library, plan: bytes, gpu: Gpu) -> tuple[Difference, ...]:
+    """Load a plan that was made a moment ago on the entered `gpu` and compare it with the recorded cases.
+
+    raises: BuildFailed when the library does not load it, ParityFailed with the figures
+    """
+    try:
+        with Session(spec, library, plan, gpu) as session:
+            return require(session)
+    except PlanRefused as error:
+        raise BuildFailed(
+            f"{library.name} {library.version} makes a plan of engine {spec.name}, but does not load it on {gpu.name} "
+            f"(compute capability {gpu.compute_capability}): {error.message}",
+            fix="The library may not support this GPU: try the other one of tensorrt and tensorrt_rtx, or run the "
+            "network with another engines.backend.",
+        ) from error
 
 
 def graph_in(data: bytes, precision: Precision) -> bytes:

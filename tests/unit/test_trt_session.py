@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from engines import trt, trt_library
-from engines.engine import BackendMissing, EngineFailed, PlanRefused, ShapeOutsideProfile
+from engines.build import BuildFailed, prove
+from engines.engine import BackendMissing, EngineFailed, ParityFailed, PlanRefused, ShapeOutsideProfile
 from engines.ort import OrtEngine
-from engines.parity import require
+from engines.parity import recorded_cases, require
 from engines.store import load_spec, read_weights
 from engines.trt import Session, TrtEngine
 from tests.unit.fake_gpu import FakeGpu, FakeTrt
@@ -127,6 +128,31 @@ def test_a_gpu_without_memory_says_how_much_is_needed(gpu: FakeGpu) -> None:
         Session(SPEC, FakeTrt(gpu, short_of_memory=True).library(), read_weights(SPEC), gpu),
     ):
         pass
+
+
+def test_what_the_library_made_and_does_not_load_names_the_gpu(gpu: FakeGpu) -> None:
+    """TensorRT-RTX compiles for every GPU and loads on some: a refusal that no second build would mend."""
+    with pytest.raises(
+        BuildFailed, match=r"tensorrt 11\.4\.0 makes a plan .* not load it on Fake GPU .*8\.9\).*backend"
+    ):
+        prove(SPEC, FakeTrt(gpu, refuses=True).library(), b"", gpu)
+
+
+def test_a_plan_is_proven_on_every_recorded_case(gpu: FakeGpu) -> None:
+    figures = prove(SPEC, FakeTrt(gpu).library(), read_weights(SPEC), gpu)
+
+    assert {figure.case for figure in figures} == {case.name for case in recorded_cases(SPEC)}
+
+
+def test_a_plan_of_other_weights_does_not_pass(gpu: FakeGpu) -> None:
+    """One learned layer changed: the plan loads and runs, and its answers are off."""
+    weights = bytearray(read_weights(SPEC))
+    for place in range(len(weights) // 2, len(weights) // 2 + 4096, 4):
+        weights[place + 3] &= 0x3F  # of a float32: no value can become infinite
+        weights[place + 2] ^= 0x70
+
+    with pytest.raises(ParityFailed, match=r"does not give what was recorded: phantom-0, denoised: "):
+        prove(SPEC, FakeTrt(gpu).library(), bytes(weights), gpu)
 
 
 def test_an_engine_without_a_plan_says_what_to_run(tmp_path: Path) -> None:
