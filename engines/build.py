@@ -63,6 +63,7 @@ def build(
             wanted_profile(spec),
             workspace_bytes=workspace_mb << 20,
             timing_cache=plans_on_disk.read_timing_cache(plans, spec.name),
+            compute_capability=gpu.compute_capability,
         )
         parity = prove(spec, library, compiled.plan, gpu)
         sheet = Plan(
@@ -114,12 +115,15 @@ def compile_graph(
     *,
     workspace_bytes: int = WORKSPACE_MB << 20,
     timing_cache: bytes = b"",
+    compute_capability: str | None = None,
 ) -> Compiled:
     """A plan of `graph`, not yet known to be right. TensorRT-RTX does this without a GPU.
 
-    graph:        a self-contained ONNX model
-    timing_cache: of an earlier build, or empty
-    raises:       BuildFailed with what the library said
+    graph:              a self-contained ONNX model
+    timing_cache:       of an earlier build, or empty
+    compute_capability: of the GPU, such as "8.9"; TensorRT-RTX else compiles for all that it prefers. One that it does
+                        not name is left to it: whether it loads the plan there is what `prove` asks
+    raises:             BuildFailed with what the library said
     """
     trt = library.module
     messages = Messages(trt)
@@ -136,6 +140,8 @@ def compile_graph(
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
+    if library.name == RTX and compute_capability is not None:
+        _target(trt, config, compute_capability)
     if profile:
         _add_profile(builder, config, profile, messages)
     # RTX keeps no timings: it chooses when the plan is loaded, on the GPU that it is loaded on.
@@ -159,6 +165,18 @@ def _add_profile(builder: Any, config: Any, profile: Profile, messages: Messages
             f"TensorRT does not take the profile {_told(profile)}: {messages.told()}.",
             fix="Correct [profile] in the specification: smallest, usual and largest length, in this order.",
         )
+
+
+def _target(trt: Any, config: Any, compute_capability: str) -> None:
+    """Compile for one GPU; without this, RTX leaves out Turing and optimises for none of the others."""
+    target = trt.ComputeCapability.__members__.get(f"SM{compute_capability.replace('.', '')}")
+    if target is not None:
+        config.num_compute_capabilities = 1
+        if not config.set_compute_capability(target, 0):
+            raise BuildFailed(
+                f"TensorRT-RTX does not compile for compute capability {compute_capability}.",
+                fix="Run the network with another engines.backend.",
+            )
 
 
 def _timing_cache(config: Any, known: bytes) -> Any:

@@ -83,6 +83,15 @@ def test_every_shipped_network_compiles_in_both_precisions(library: Library, nam
     assert compiled.timing_cache is None  # RTX times kernels when a plan is loaded
 
 
+@pytest.mark.parametrize("compute_capability", ["7.5", "8.9", "12.0", "9.0"])
+def test_plans_are_made_for_the_gpu_that_is_named(library: Library, compute_capability: str) -> None:
+    """9.0, a data-centre Hopper, is none of RTX's: it compiles for its own, and loading says no."""
+    graph, profile = read_weights(SPEC), wanted_profile(SPEC)
+    plan = compile_graph(library, graph, profile, compute_capability=compute_capability).plan
+
+    assert len(plan) > len(graph) // 2
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_fp16_stays_within_the_tolerance_of_the_specification(name: str) -> None:
     """ONNX Runtime runs the converted file as well: the figure without a GPU."""
