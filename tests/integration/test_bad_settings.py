@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from engines.store import HERE, load_spec, weights_path
+from engines.store import SUMS
 from node.records.database import FILE_NAME
+from tests.other_engine import other_engine
 from tests.peers import HOST
 from tests.running_node import settings_for, write_toml
+from tests.small_engines import install, network, outside
 
 ONE_LINE = re.compile(r"imaging-node: [^\n]+\n")
 
@@ -32,12 +33,6 @@ def start(folder: Path, raw: dict[str, Any]) -> tuple[int, str]:
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
     return process.returncode, trouble
-
-
-def copied_engines(folder: Path) -> Path:
-    for part in ("specs", "weights"):
-        shutil.copytree(HERE / part, folder / part)
-    return folder
 
 
 def unknown_key(folder: Path, raw: dict[str, Any]) -> str:
@@ -79,17 +74,53 @@ def unwritable_spool(folder: Path, raw: dict[str, Any]) -> str:
 def missing_engine(folder: Path, raw: dict[str, Any]) -> str:
     (folder / "engines").mkdir()
     raw["engines"] = {"folder": str(folder / "engines")}
-    return r"No specification of engine ct_denoise in .* Install the engine again"
+    return r"The digests of the engines in .* cannot be read .*sealed by `imaging-node engines add`"
 
 
-def damaged_engine(folder: Path, raw: dict[str, Any]) -> str:
-    engines = copied_engines(folder / "engines")
-    weights = weights_path(load_spec("ct_denoise", engines))
-    data = bytearray(weights.read_bytes())
+def one_bit(folder: Path, raw: dict[str, Any], file: str) -> str:
+    other_engine(folder / "engines")
+    path = folder / "engines" / file
+    data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    weights.write_bytes(bytes(data))
-    raw["engines"] = {"folder": str(engines)}
-    return r"The weights of engine ct_denoise .* have sha256 .*, not .* install the engine again"
+    path.write_bytes(bytes(data))
+    raw["engines"] = {"folder": str(folder / "engines")}
+    return (
+        rf"{file}.* (sha256 is .*, not|is not as it was sealed).* [Ii]nstall the engine again, and find out who changed"
+    )
+
+
+def damaged_weights(folder: Path, raw: dict[str, Any]) -> str:
+    return one_bit(folder, raw, "weights/ct_denoise.onnx")
+
+
+def damaged_specification(folder: Path, raw: dict[str, Any]) -> str:
+    return one_bit(folder, raw, "specs/ct_denoise.toml")
+
+
+def damaged_cases(folder: Path, raw: dict[str, Any]) -> str:
+    return one_bit(folder, raw, "cases/ct_denoise.npz")
+
+
+def damaged_digests(folder: Path, raw: dict[str, Any]) -> str:
+    return one_bit(folder, raw, SUMS).replace(SUMS, f"({SUMS}|cases|specs|weights)")
+
+
+def weights_elsewhere(folder: Path, raw: dict[str, Any]) -> str:
+    model = network()
+    outside(model, "../../secret.bin", length=4)
+    install(folder / "engines", "ct_denoise", model)
+    raw["engines"] = {"folder": str(folder / "engines")}
+    return r"Engine ct_denoise keeps weights in '../../secret.bin', outside of its folder\. Export the network"
+
+
+def no_cuda(folder: Path, raw: dict[str, Any]) -> str:
+    raw["engines"] = {"backend": "ort-cuda"}
+    return r"runs on \[.*\], not with CUDAExecutionProvider\. .* install the extra `gpu`"
+
+
+def too_little_memory(folder: Path, raw: dict[str, Any]) -> str:
+    raw["engines"] = {"memory_mb": 64}
+    return r"Engine ct_denoise takes \d+ MB; engines\.memory_mb gives all engines together 64 MB\. Raise"
 
 
 def damaged_records(folder: Path, raw: dict[str, Any]) -> str:
@@ -101,7 +132,8 @@ def damaged_records(folder: Path, raw: dict[str, Any]) -> str:
 
 FAULTS = (
     unknown_key, bad_ae_title, unknown_pipeline, unknown_target, parameters_too_many, unknown_destination,
-    unwritable_spool, missing_engine, damaged_engine, damaged_records,
+    unwritable_spool, missing_engine, damaged_weights, damaged_specification, damaged_cases, damaged_digests,
+    weights_elsewhere, no_cuda, too_little_memory, damaged_records,
 )  # fmt: skip
 
 
