@@ -46,6 +46,7 @@ class Row:
 
     label: str
     slice_ms: float = 0.0
+    fastest_ms: float = 0.0
     series_s: float = 0.0
     load_s: float = 0.0
     worst: float = 0.0
@@ -121,7 +122,12 @@ def _measure(candidate: Candidate, feeds: Sequence[Feeds], expected: Sequence[Fe
             each.append(time.perf_counter() - since)
         total = (time.perf_counter() - begin) * SERIES / slices
     return Row(
-        label=candidate.label, slice_ms=statistics.median(each) * 1e3, series_s=total, load_s=load_s, worst=worst
+        label=candidate.label,
+        slice_ms=statistics.median(each) * 1e3,
+        fastest_ms=min(each) * 1e3,
+        series_s=total,
+        load_s=load_s,
+        worst=worst,
     )
 
 
@@ -221,32 +227,41 @@ def _feeds(spec: EngineSpec) -> list[Feeds]:
 
 def _page(tables: Sequence[tuple[EngineSpec, list[Row]]], given: argparse.Namespace, gpu: Gpu | None) -> Iterator[str]:
     yield "# Engines: what was measured\n"
-    yield f"Written by `{COMMAND}`. Run it again on the machine that is to serve, above all on one\nwith a GPU.\n"
+    yield f"Written by `{COMMAND}`. Run it again on the machine\nthat is to serve, above all on one with a GPU.\n"
     yield f"* CPU: {_cpu()}, {given.threads} thread(s)"
     if gpu:
         yield f"* GPU: {gpu.name}, compute capability {gpu.compute_capability}, driver {gpu.driver}"
     else:
         yield "* GPU: none. Every row that needs one is open."
     yield f"* {', '.join(f'{name} {version}' for name, version in _versions())}, Python {platform.python_version()}"
+    yield f"* load average of the machine at the end: {os.getloadavg()[1]:.1f} over 5 minutes"
     if given.remark:
         yield f"* {given.remark}"
     scaled = "" if given.slices >= SERIES else f", scaled from {given.slices} slices"
     yield f"""
 Host array in, host array out, one slice of 512 x 512 after the other. *ms per slice*: median. *300 slices*: the
 sum{scaled}. *Load*: from the file to the first results, compilation included. *Off by*: largest difference from ONNX
-Runtime on the CPU, HU. fp16: only the wide layers, HU and fixed filters stay in fp32; tf32: what torch calls fp32 by
-default. TensorRT rows are of the library that is installed, TensorRT or TensorRT-RTX."""
+Runtime on the CPU, HU. fp16: only the wide layers, HU and fixed filters stay in fp32; tf32: what torch does with fp32
+by default. TensorRT rows are of the library that is installed, TensorRT or TensorRT-RTX."""
     for spec, rows in tables:
         limit = ", ".join(f"{name} {value:g} HU" for name, value in spec.tolerances.items())
         yield f"\n## {spec.name} {spec.version}\n"
         yield f"ONNX sha256 `{spec.sha256[:16]}…`; allowed difference: {limit}.\n"
-        yield "| engine | ms per slice | 300 slices, s | load, s | off by, HU |"
-        yield "|---|---:|---:|---:|---:|"
+        yield "| engine | ms per slice | fastest | 300 slices, s | load, s | off by, HU |"
+        yield "|---|---:|---:|---:|---:|---:|"
         for row in rows:
             if row.why_not:
-                yield f"| {row.label} | - | - | - | {row.why_not} |"
+                yield f"| {row.label} | - | - | - | - | {row.why_not} |"
             else:
-                figures = f"{row.slice_ms:.3g} | {row.series_s:.3g} | {row.load_s:.2g} | {row.worst:.2g}"
+                figures = " | ".join(
+                    (
+                        _short(row.slice_ms),
+                        _short(row.fastest_ms),
+                        _short(row.series_s),
+                        _short(row.load_s),
+                        f"{row.worst:.2g}",
+                    )
+                )
                 yield f"| {row.label} | {figures} |"
     yield ""
 
@@ -271,6 +286,10 @@ def _cpu() -> str:
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     model = next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
     return f"{model or platform.machine()}, {os.cpu_count()} cores"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _one_line(error: Exception) -> str:
