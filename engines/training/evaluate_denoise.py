@@ -120,7 +120,7 @@ def _example(item: Item, condition: Condition, side: int = 192) -> Example:
     )
 
 
-def evaluate(spec: EngineSpec, *, data: Path, to: Path | None, jobs: int) -> dict[str, Any]:
+def evaluate(spec: EngineSpec, *, data: Path, to: Path | None, jobs: int, every: int = 1) -> dict[str, Any]:
     """The whole of D1; see `engines.training.evaluation.evaluate`."""
     open_engine(spec)
     figures: dict[str, Any] = {}
@@ -129,7 +129,7 @@ def evaluate(spec: EngineSpec, *, data: Path, to: Path | None, jobs: int) -> dic
         tuned = tuned_filters(truth, data, jobs)
         tasks = [
             Task(source=s, index=i, truth=truth, clean=clean, tuned=tuned, everything=number % EVERY == 0)
-            for number, (s, i, clean) in enumerate(slices_of(Role.HELD_BACK, truth, data))
+            for number, (s, i, clean) in enumerate(slices_of(Role.HELD_BACK, truth, data, every=every))
         ]
         rows = list(spread(measure, tasks, jobs=jobs, start=open_engine, given=(spec,)))
         table[truth] = [(task.source.name, row) for task, row in zip(tasks, rows, strict=True)]

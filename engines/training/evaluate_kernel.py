@@ -144,14 +144,14 @@ def fitted_filters(data: Path, jobs: int) -> dict[str, RadialFilter]:
     return found
 
 
-def evaluate(spec: EngineSpec, *, data: Path, to: Path | None, jobs: int) -> dict[str, Any]:
+def evaluate(spec: EngineSpec, *, data: Path, to: Path | None, jobs: int, every: int = 1) -> dict[str, Any]:
     """The whole of D2; see `engines.training.evaluation.evaluate`."""
     fitted = fitted_filters(data, jobs)
     start(spec, fitted)
     names = list(PAIRS)
     tasks = [
         Task(source=s, index=i, clean=clean, pair=names[number % len(names)])
-        for number, (s, i, clean) in enumerate(slices_of(Role.HELD_BACK, Truth.CLEANED, data))
+        for number, (s, i, clean) in enumerate(slices_of(Role.HELD_BACK, Truth.CLEANED, data, every=every))
     ]
     made = list(spread(measure, tasks, jobs=jobs, start=start, given=(spec, fitted)))
     rows = [(task.source.name, task.pair, row) for task, row in zip(tasks, made, strict=True)]

@@ -79,12 +79,15 @@ class Line:
         return {"name": self.name, **short, "n": self.n, "wanted": self.wanted, "passed": self.passed}
 
 
-def evaluate(pipeline: str, *, data: Path = DATA, to: Path | None = None, jobs: int | None = None) -> dict[str, Any]:
+def evaluate(
+    pipeline: str, *, data: Path = DATA, to: Path | None = None, jobs: int | None = None, every: int = 1
+) -> dict[str, Any]:
     """Measure the engine of a pipeline on the held-back items.
 
     pipeline: ct-denoise or ct-kernel
     data:     folder with ct/ and dicom/, as ../shared/data
     to:       folder for the plots; None: no plots
+    every:    only every n-th held-back slice of each volume; a first look, not what a card may say
     returns:  keys engine, acceptance, figures, items
     raises:   CannotEvaluate if the extra `train`, the data or the pipeline is missing
     """
@@ -104,7 +107,8 @@ def evaluate(pipeline: str, *, data: Path = DATA, to: Path | None = None, jobs: 
         )
     spec = load_spec(PIPELINES[pipeline])
     module = importlib.import_module(f"engines.training.evaluate_{PIPELINES[pipeline].removeprefix('ct_')}")
-    found: Mapping[str, Any] = module.evaluate(spec, data=data, to=to, jobs=jobs or min(os.cpu_count() or 1, 2))
+    workers = jobs or min(os.cpu_count() or 1, 2)
+    found: Mapping[str, Any] = module.evaluate(spec, data=data, to=to, jobs=workers, every=every)
     return {"engine": described(spec), **found}
 
 
@@ -134,9 +138,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--to", type=Path, help="folder for the plots")
     parser.add_argument("--jobs", type=int)
+    parser.add_argument("--every", type=int, default=1, help="every n-th slice only, for a first look")
     arguments = parser.parse_args()
     try:
-        found = evaluate(arguments.pipeline, data=arguments.data, to=arguments.to, jobs=arguments.jobs)
+        found = evaluate(
+            arguments.pipeline,
+            data=arguments.data,
+            to=arguments.to,
+            jobs=arguments.jobs,
+            every=arguments.every,
+        )
     except CannotEvaluate as error:
         parser.exit(2, f"{error}\n")
     if arguments.json:

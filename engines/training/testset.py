@@ -119,16 +119,22 @@ def make_item(source: Source, index: int, truth: Truth, clean: Image) -> Item:
 
 
 def slices_of(
-    role: Role, truth: Truth, data: Path, *, few: int | None = None, among: Sequence[Source] = SOURCES
+    role: Role,
+    truth: Truth,
+    data: Path,
+    *,
+    few: int | None = None,
+    every: int = 1,
+    among: Sequence[Source] = SOURCES,
 ) -> Iterator[tuple[Source, int, Image]]:
-    """Every slice of a role, or `few` spread over each source; the coarse copies of training volumes are left out.
+    """Every n-th slice of each source of a role, or `few` of them; the coarse copies of training volumes are left out.
 
     Nothing as coarse is held back; a filter tuned on it would come out too weak.
     """
     for source in among:
         if source.role is not role or source.pixel_mm > 1.1:
             continue
-        chosen = source.slices if few is None else source.slices[:: -(-len(source.slices) // few)]
+        chosen = source.slices[::every] if few is None else source.slices[:: -(-len(source.slices) // few)]
         some = replace(source, slices=tuple(chosen))
         made = clean_slices(some, data) if truth is Truth.CLEANED else linear_slices(some, data)
         for index, clean in made:
