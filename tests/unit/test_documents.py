@@ -55,6 +55,15 @@ def commands() -> dict[str, Any]:
     return dict(group.commands)
 
 
+def options(words: str) -> set[str]:
+    """Every option of the command that a line of the README begins with, one of a group included."""
+    first, _, rest = words.partition(" ")
+    command = commands()[first]
+    if hasattr(command, "commands"):
+        command = command.commands[rest.split(" ")[0]]
+    return {option for parameter in command.params for option in parameter.opts}
+
+
 def shown_commands() -> Iterator[tuple[str, str]]:
     """Every `imaging-node ...` of the README: (command, the rest of the line or of the code span)."""
     for text in re.findall(r"imaging-node ([^`\n]*)", README):
@@ -103,16 +112,21 @@ def test_commands_of_the_readme_exist() -> None:
 
 
 def test_options_of_the_readme_exist() -> None:
-    known = commands()
     wrong = []
     for line in README.splitlines():
-        for command in re.findall(r"imaging-node ([a-z]+)", line):
-            options = {option for parameter in known[command].params for option in parameter.opts}
-            wrong += [
-                f"{command} {given}" for given in re.findall(r"(?<![\w-])--?[a-z]+", line) if given not in options
-            ]
+        for command in re.findall(r"imaging-node ([a-z]+(?: [a-z-]+)?)", line):
+            known = options(command)
+            wrong += [f"{command} {given}" for given in re.findall(r"(?<![\w-])--?[a-z]+", line) if given not in known]
 
     assert wrong == []
+
+
+def test_every_command_of_a_group_is_in_the_readme() -> None:
+    groups = {name: list(group.commands) for name, group in commands().items() if hasattr(group, "commands")}
+    wanted = {f"{name} {command}" for name, some in groups.items() for command in some}
+
+    assert "engines verify" in wanted
+    assert sorted(one for one in wanted if f"`imaging-node {one}" not in README) == []
 
 
 def test_every_metric_is_in_the_readme(tmp_path: Path) -> None:
