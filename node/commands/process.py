@@ -63,7 +63,7 @@ def process(
     if not source.exists() or not files:
         raise BadSetting(f"{source} holds no file.", fix="Name a DICOM file or a folder of them.")
     with tempfile.TemporaryDirectory(prefix="imaging-node-", dir=output_folder(out)) as state:
-        settings = _settings(Path(state), out, pipeline, parameters, _engines(engines, threads))
+        settings = _settings(Path(state), out, pipeline, parameters, _tables(engines, threads))
         app.prepare_state(settings)
         outcome = Outcome()
         with closing(Records(Path(state))) as records, closing(app.decoder_of(settings)) as child:
@@ -82,7 +82,7 @@ def _settings(
     out: Path,
     pipeline: str | None,
     parameters: Mapping[str, str | float],
-    engines: Mapping[str, object],
+    tables: Mapping[str, object],
 ) -> Settings:
     if pipeline is not None and pipeline not in SHIPPED:
         raise BadSetting(f"There is no pipeline {pipeline!r}.", fix=f"Known are {', '.join(sorted(SHIPPED))}.")
@@ -95,21 +95,23 @@ def _settings(
         "receiver": {"ae_title": "NONE"},
         "destinations": [{"kind": "folder", "name": _OUT, "path": str(out.absolute()), "retry_hours": 0.01}],
         "rules": rules,
-        "engines": engines,
+        **tables,
     }
     return parse(raw, source="the command line")
 
 
-def _engines(file: Path | None, threads: int | None) -> dict[str, object]:
-    """The table `engines` of a settings file. Raises BadSetting."""
+def _tables(file: Path | None, threads: int | None) -> dict[str, object]:
+    """The tables `engines` and `kernels` of a settings file. Raises BadSetting."""
     found: dict[str, object] = {}
+    kernels: list[dict[str, object]] = []
     if file is not None:
         settings = load(file)
         found = settings.engines.model_dump(exclude_none=True)
+        kernels = [kernel.model_dump() for kernel in settings.kernels]
         found["plans"] = app.backend_of(settings).plans
         # Here somebody sits and waits: a server that is away is said soon.
         found["triton_wait_s"] = min(settings.engines.triton_wait_s, app.RESTART_S)
-    return found | ({} if threads is None else {"threads": threads})
+    return {"engines": found | ({} if threads is None else {"threads": threads}), "kernels": kernels}
 
 
 def _take(

@@ -11,7 +11,7 @@ import pytest
 
 from tests.dicom_lint import entities, lint
 from tests.peers import StoreScp, dcmsend, which_or_skip
-from tests.running_node import AE_TITLE, RunningNode, cli, settings_for
+from tests.running_node import AE_TITLE, RunningNode, cli, settings_for, write_toml
 
 SOFT, SHARP = "ct_headphantom_philips_UB", "ct_headphantom_philips_YA"
 UNKNOWN, UNMEASURED = "ct_chest_philips_lidc0314", "ct_abdomen_ge_acrin3"
@@ -160,6 +160,22 @@ def test_files_are_converted_with_the_parameter_of_the_command(shared_data: Path
     (series,) = found["series"]
     assert found["delivered"] == 5
     assert series["description"].startswith("AI KERNEL YA>soft - ")
+
+
+def test_files_are_converted_with_a_kernel_of_the_settings(shared_data: Path, tmp_path: Path) -> None:
+    own = {
+        "manufacturer": "Philips*",
+        "names": ["UB"],
+        "cutoff_per_mm": 1.3,
+        "measured_on": "nothing: as if UB were sharp, for this test",
+    }
+    file = write_toml(tmp_path / "node.toml", settings_for(tmp_path) | {"kernels": [own]})
+    arguments = ("-c", file, "--pipeline", "ct-kernel", "--set", "target=soft", "--json")
+
+    status, said, trouble = cli("process", shared_data / "dicom" / SOFT, "--to", tmp_path / "out", *arguments)
+
+    assert status == 0, trouble
+    assert json.loads(said)["delivered"] == 5
 
 
 def _series_of(path: Path) -> str:
