@@ -5,11 +5,15 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from engines.backends import Backend
 from node import app
 from node.child import die_with_parent
 from node.errors import BadSetting
@@ -29,7 +33,8 @@ def node(settings_file: Path) -> int:
     settings = load(settings_file)
     configure(settings.node.log_level, part="node")
     os.umask(0o077)  # received images and records are nobody else's business
-    app.specs_of(settings, app.pipelines_of(settings))
+    specs = app.specs_of(settings, app.pipelines_of(settings))
+    _backend_runs(settings, settings_file, specs)
     app.prepare_state(settings)
     for host, port, name in (
         (settings.receiver.host, settings.receiver.port, "receiver"),
@@ -42,6 +47,28 @@ def node(settings_file: Path) -> int:
         for old in folder.glob("*.db"):  # counters begin at 0 with the node; Prometheus knows what that means
             old.unlink()
         return Supervisor(settings_file, app.child_environment(settings)).run()
+
+
+def _backend_runs(settings: Settings, settings_file: Path, names: Iterable[str]) -> None:
+    """A library or device that has to be installed first is missed before the port opens, not after.
+
+    In a process of its own, because this one stays small. ONNX Runtime on the CPU is part of the node; a server
+    elsewhere may be back later. An engine that runs and misses its known answers is the worker's affair: it is off.
+    """
+    if settings.engines.backend in (Backend.ORT, Backend.TRITON):
+        return
+    command = [sys.executable, "-m", "node", "engines", "verify", *names, "-c", str(settings_file), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own interpreter
+    try:
+        found = json.loads(done.stdout)["engines"]
+    except (ValueError, KeyError) as error:
+        raise BadSetting(
+            f"Backend {settings.engines.backend} ended its process with status {done.returncode}.",
+            fix="See what `imaging-node engines verify` says.",
+        ) from error
+    for entry in found:
+        if entry["reason"]:
+            raise BadSetting(entry["reason"])
 
 
 def part(name: str, settings_file: Path, *, parent: int | None) -> None:

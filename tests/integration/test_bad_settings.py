@@ -118,11 +118,6 @@ def no_cuda(folder: Path, raw: dict[str, Any]) -> str:
     return r"runs on \[.*\], not with CUDAExecutionProvider\. .* install the extra `gpu`"
 
 
-def too_little_memory(folder: Path, raw: dict[str, Any]) -> str:
-    raw["engines"] = {"memory_mb": 64}
-    return r"Engine ct_denoise takes \d+ MB; engines\.memory_mb gives all engines together 64 MB\. Raise"
-
-
 def damaged_records(folder: Path, raw: dict[str, Any]) -> str:
     state = Path(raw["node"]["state"])
     state.mkdir(parents=True)
@@ -133,7 +128,7 @@ def damaged_records(folder: Path, raw: dict[str, Any]) -> str:
 FAULTS = (
     unknown_key, bad_ae_title, unknown_pipeline, unknown_target, parameters_too_many, unknown_destination,
     unwritable_spool, missing_engine, damaged_weights, damaged_specification, damaged_cases, damaged_digests,
-    weights_elsewhere, no_cuda, too_little_memory, damaged_records,
+    weights_elsewhere, no_cuda, damaged_records,
 )  # fmt: skip
 
 
