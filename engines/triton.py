@@ -34,7 +34,7 @@ from engines.export_triton import DATATYPES, label, served_sha256, version_numbe
 
 _ASK_S: Final = 10.0  # for the small questions; a server that does not answer them is away
 _FIRST_PAUSE_S: Final = 0.25
-_LONGEST_PAUSE_S: Final = 15.0
+_LONGEST_PAUSE_S: Final = 2.0  # a server that is back is in use again this soon
 _FRAME_BYTES: Final = 1 << 20  # of a message, beside the tensors
 _AGAIN: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
@@ -61,7 +61,7 @@ class TritonEngine:
     url:       host:port of the gRPC service
     timeout_s: for each answer of the network
     retries:   repeats of a call that came too late; a network gives the same answer however often it is asked
-    wait_s:    how long `infer` waits for a server that is away, with pauses that double to 15 s; entering asks
+    wait_s:    how long `infer` waits for a server that is away, with pauses that double to 2 s; entering asks
                `retries` times more and gives up, so that a start never hangs
     tls:       None: not encrypted, for a server on this machine or on a network of its own
     """

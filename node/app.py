@@ -30,7 +30,7 @@ from node.stages.receive import Arrival, Intake, Status
 from pipelines import with_kernels
 from pipelines.pipeline import Pipeline
 
-RESTART_S: Final = 20.0  # one call waits this long for a server; the job that needs it waits on, and others with it
+RESTART_S: Final = 60.0  # one call waits this long for a server; the job that needs it waits on, and others with it
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own name for it
 
 

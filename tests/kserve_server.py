@@ -4,10 +4,12 @@ The protocol is the published one, as tritonclient carries it; the repository is
 in the text format of `inference.ModelConfig`, the versions that its policy names, model.onnx in each. It stands in for
 a real Triton where none can be had, and can misbehave on command.
 
-    python -m tests.kserve_server REPOSITORY [--port N]      prints the port, serves until it is killed
+    python -m tests.kserve_server REPOSITORY [--port N] [--dies-at N]     prints the port, serves until it is killed
 """
 
 import argparse
+import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -46,12 +48,14 @@ class Mischief:
     short:   so many bytes are missing from each output; a real Triton gave none at all for an array it did not know
     answers_as: model version that answers carry
     fails:   gRPC status of each inference
+    dies_at: SIGKILL to itself in the middle of this inference, counted from 1; 0: never
     """
 
     slow_s: float = 0.0
     short: int = 0
     answers_as: str = ""
     fails: grpc.StatusCode | None = None
+    dies_at: int = 0
 
 
 @dataclass(kw_only=True)
@@ -138,6 +142,8 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             feeds[tensor.name] = np.frombuffer(data, _NUMPY[tensor.datatype]).reshape(tuple(tensor.shape))
         names = [output.name for output in request.outputs] or [tensor.name for tensor in session.get_outputs()]
         made = session.run(names, feeds)
+        if self.calls.count("ModelInfer") == self.mischief.dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(self.mischief.slow_s)
         response = service_pb2.ModelInferResponse(
             model_name=request.model_name, model_version=self.mischief.answers_as or request.model_version
@@ -213,8 +219,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("repository", type=Path)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--dies-at", type=int, default=0)
     asked = parser.parse_args()
-    with KserveServer(asked.repository, port=asked.port) as server:
+    with KserveServer(asked.repository, port=asked.port, mischief=Mischief(dies_at=asked.dies_at)) as server:
         print(server.port, flush=True)
         threading.Event().wait()
 
