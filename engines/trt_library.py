@@ -61,8 +61,13 @@ def load_library() -> Library:
     for module, name, oldest, next_major in _MODULES:
         try:
             trt = importlib.import_module(module)
-        except ImportError:
+        except ModuleNotFoundError:
             continue
+        except ImportError as error:
+            raise BackendMissing(
+                f"{name} is installed, but cannot be loaded: {error}.",
+                fix="Install the package with its libraries again; they have to be of one version.",
+            ) from error
         version = tuple(int(part) for part in trt.__version__.split(".")[:2])
         if not oldest <= version < next_major:
             raise BackendMissing(

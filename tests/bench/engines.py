@@ -76,8 +76,7 @@ def main() -> None:
     tables = []
     for name in given.engine or names():
         spec = load_spec(name)
-        rows = list(_rows(spec, given, gpu))
-        tables.append((spec, rows))
+        tables.append((spec, list(_rows(spec, given, gpu))))
     page = "\n".join(_page(tables, given, gpu))
     sys.stdout.write(page)
     if given.to:

@@ -175,6 +175,15 @@ def test_without_tensorrt_the_message_names_the_licence_and_the_packages(monkeyp
         trt.load_library()
 
 
+def test_a_library_that_is_there_and_broken_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pretended_broken.py").write_text("raise ImportError('libnvinfer.so.11: cannot open')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(trt_library, "_MODULES", (("pretended_broken", "tensorrt", (10, 13), (12,)),))
+
+    with pytest.raises(BackendMissing, match=r"tensorrt is installed, but cannot be loaded: libnvinfer"):
+        trt.load_library()
+
+
 @pytest.mark.parametrize("version", ["10.12.0", "12.0.0"])
 def test_a_version_that_the_node_cannot_drive_is_refused(
     version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
