@@ -32,6 +32,7 @@ def block(found: Entry) -> str:
         f"Version {engine['version']}, weights `{engine['sha256'][:20]}…`, "
         f'`validation_level = "{engine["validation_level"]}"`. [95 % interval.]',
         "",
+        *([f"**{found['note']}**", ""] if "note" in found else []),
         *_acceptance(found["acceptance"]),
         *TABLES[engine["name"]](found["figures"]),
     ]

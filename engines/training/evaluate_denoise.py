@@ -109,7 +109,7 @@ def tuned_filters(truth: Truth, data: Path, jobs: int) -> dict[str, dict[str, tu
     return {condition.name: {baseline.name: next(strengths) for baseline in BASELINES} for condition in conditions}
 
 
-def _example(item: Item, condition: Condition, side: int = 192) -> Example:
+def _example(item: Item, condition: Condition, side: int = 288) -> Example:
     start = max(item.clean.shape[0] - side, 0) // 2
     cut = (slice(start, start + side), slice(start, start + side))
     return Example(

@@ -66,15 +66,16 @@ def transfer(to: Path, curves: Mapping[str, tuple[Sequence[float], Sequence[floa
 def patches(to: Path, rows: Sequence[Mapping[str, Image]], windows: Sequence[tuple[float, float]], name: str) -> Path:
     """Patches side by side, one row per example, all of a row in one window (centre, width) that is written on it."""
     columns = list(rows[0])
-    size = (1.9 * len(columns), 2.05 * len(rows) + 0.2)
+    size = (1.9 * len(columns), 1.9 * len(rows) + 0.3)
     figure, grid = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False, layout="constrained")
+    for axes, title in zip(grid[0], columns, strict=True):
+        axes.set_title(title, fontsize=8)
     for line, row, (centre, width) in zip(grid, rows, windows, strict=True):
         for axes, title in zip(line, columns, strict=True):
             axes.imshow(row[title], cmap="gray", vmin=centre - width / 2, vmax=centre + width / 2)
             axes.set_axis_off()
-            if line is grid[0]:
-                axes.set_title(title, fontsize=8)
-        line[0].text(2, 8, f"C {centre:g} W {width:g} HU", color="yellow", fontsize=6)
+        box = {"facecolor": "black", "edgecolor": "none", "pad": 1.5}
+        line[0].text(3, 10, f"C {centre:g} W {width:g}", color="white", fontsize=7, bbox=box)
     return _saved(figure, to / f"{name}_patches.png", dpi=90)
 
 
