@@ -28,11 +28,15 @@ class refiltered:
     0.1 or more, over the SD of the source's noise in that band, measured in flat blocks. Curves as the job has them:
     `source_curve` and `target_curve` of its parameters.
 
-    limit_sd: noise may be re-coloured, anatomy may not be invented
+    It cannot see that the source's curve itself is wrong: the way back is then as wrong as the way there.
+
+    caution_sd: another kernel than the target's begins to show above
+    limit_sd:   noise may be re-coloured, anatomy may not be invented
     least_hu: an image without noise has nothing to divide by
     every:    one slice of this many is measured
     """
 
+    caution_sd: float
     limit_sd: float
     least_hu: float = 2.0
     every: int = 8
@@ -59,8 +63,9 @@ class refiltered:
             return (judged("refiltered", None, self.limit_sd, Verdict.CAUTION, text, version=VERSION),)
         value = float(np.median(ratios))
         text = f"Filtered back, the result differs from the source by {value:.2f} SD of its noise; allowed "
-        text += f"{self.limit_sd:g}."
-        return (judged("refiltered", value, self.limit_sd, above(value, self.limit_sd), text, version=VERSION),)
+        text += f"{self.caution_sd:g}, and {self.limit_sd:g} at most."
+        verdict = Verdict.worst([above(value, self.caution_sd, Verdict.CAUTION), above(value, self.limit_sd)])
+        return (judged("refiltered", value, self.limit_sd, verdict, text, version=VERSION),)
 
     def _ratio(self, before: Image, after: Image, band: NDArray[np.float64], back: NDArray[np.float64]) -> float | None:
         limited = apply_gain(before, band, _MARGIN)

@@ -133,7 +133,7 @@ def clean_series(part: Part, *, data: Path = DATA, few: bool = False) -> Iterato
     for block in AS_THEY_CAME:
         if block.part is part:
             for start in block.starts[:1] if few else block.starts:
-                yield _came(block, start, data)
+                yield as_it_came(block, start, data)
 
 
 def _made(block: Block, start: int, data: Path, conditions: tuple[tuple[float, float], ...]) -> Iterator[Series]:
@@ -163,7 +163,8 @@ def _clean(block: Block, start: int, data: Path) -> list[Image]:
     return [square(enlarge(clean_slice(volume, start + step, gain=block.gain), block.factor)) for step in range(SLICES)]
 
 
-def _came(block: Block, start: int, data: Path) -> Series:
+def as_it_came(block: Block, start: int, data: Path) -> Series:
+    """A few slices of a scan without any change."""
     volume = _volume(block, data)
     count = 1 if block.path.startswith(BODY) else min(SLICES, len(volume) - start)
     voxels = np.clip(volume[start : start + count], -1024.0, 3071.0).astype(np.float32)
