@@ -111,6 +111,8 @@ class noise_residual:
     caution_c, reject_c: of c
     shape_limit:     of nps; only where noise is more than half of what the blocks show
     most_taken:      of taken
+    most_detail:     SD of the result's finest structure over the source's: what removes noise adds no detail, a sharper
+                     kernel does; clean series stay below 1.00
     every:           one slice of this many is measured
     """
 
@@ -118,10 +120,11 @@ class noise_residual:
     reject_c: float
     shape_limit: float
     most_taken: float
+    most_detail: float = 1.03
     every: int = 4
 
     def __call__(self, case: Checked) -> tuple[Finding, ...]:
-        """Three findings: residual_structure, residual_spectrum, residual_amount."""
+        """Four findings: residual_detail, residual_structure, residual_spectrum, residual_amount."""
         if not same_shape(case):
             return not_comparable("residual_amount", self.most_taken)
         rows = [residual(*pair) for pair in measure.measured(case.source, case.result, self.every)]
@@ -133,7 +136,9 @@ class noise_residual:
             c_verdict = Verdict.worst(
                 [above(structure, self.caution_c, Verdict.CAUTION), above(structure, self.reject_c)]
             )
+        detail = _median([row["detail"] for row in rows if "detail" in row])
         return (
+            _one("residual_detail", detail, self.most_detail, "Finest structure over the source's", Verdict.REJECT),
             judged(
                 "residual_structure",
                 structure,
@@ -179,6 +184,8 @@ def residual(before: Image, after: Image) -> dict[str, float]:
         return {}
     inside = removed[body]
     found = _in_blocks(before, removed)
+    fine_before = float(np.std((before - measure.box(before, 1))[body]))
+    found["detail"] = float(np.std((after - smooth)[body])) / max(fine_before, 1.0)
     if float(np.std(inside)) >= _QUIET_HU:
         c = measure.correlation(inside, (after - measure.box(smooth, 2))[body])
         return found | ({"c": c} if c is not None else {})

@@ -65,7 +65,7 @@ def smoother_locked(series: Series, result: NDArray[np.float32], network: Networ
 
     def answer(image: Image) -> Image:
         made = gaussian(network(image), 2.5)
-        return made + gaussian(image - made, 6.0)
+        return np.clip(made + gaussian(image - made, 6.0), -1024.0, 3071.0)
 
     return Faulty(series=series, result=np.stack([answer(image) for image in series.volume.voxels]), again=answer)
 
@@ -111,7 +111,8 @@ def wrong_kernel(series: Series, result: NDArray[np.float32], network: Network) 
     pixel_mm = float(np.linalg.norm(series.volume.affine[:3, 1]))
     if one(np.asarray([0.3 / pixel_mm]))[0] < 0.02:
         return None  # type: ignore[return-value]  # as the signature of Fault says
-    return Faulty(series=series, result=np.stack([convert_linear(image, one, other, pixel_mm) for image in result]))
+    changed = np.stack([convert_linear(image, one, other, pixel_mm) for image in result])
+    return Faulty(series=series, result=np.clip(changed, -1024.0, 3071.0))  # as the pipeline's last step would
 
 
 def network_kernel(series: Series, result: NDArray[np.float32], network: Network) -> Faulty:
