@@ -1,5 +1,6 @@
 # make demo    everything on this machine: phantom in, denoised series out, a picture to look at
 # make test    unit, integration and acceptance tests against real peers
+# make test-train  the tests that need the extra `train` (torch, scikit-image), in an environment of their own
 # make lint    what pre-commit and CI run
 # make bench   times beside DCMTK and Orthanc
 # make lock    writes deploy/lock/ anew from pyproject.toml
@@ -18,13 +19,16 @@ PROJECT := $(PIP) install --no-deps --no-build-isolation --editable .
 COMPILE := build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --build-deps-for=editable --strip-extras \
 	--no-annotate --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: demo test lint bench lock peers clean
+.PHONY: demo test test-train lint bench lock peers clean
 
 demo: .venv/.runtime
 	$(BIN)/imaging-node demo
 
 test: .venv/.test peers
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-train: .venv-train/.ready
+	.venv-train/bin/pytest -q tests/unit/test_evaluation.py tests/unit/test_training_*.py
 
 lint: .venv/.test
 	$(BIN)/ruff check .
@@ -52,6 +56,13 @@ peers:
 	@$(PIP) install --require-hashes --requirement deploy/lock/test.txt
 	@touch $@
 
+.venv-train/.ready: deploy/lock/test.txt pyproject.toml
+	@deploy/setup-venv.sh "$(PYTHON)" .venv-train
+	@echo "Installing the training tools into .venv-train (1.7 GB, once) ..."
+	@.venv-train/bin/python -m pip --quiet install --requirement deploy/lock/test.txt
+	@.venv-train/bin/python -m pip --quiet install --no-build-isolation --editable .[train]
+	@touch $@
+
 lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip --quiet install pip-tools==7.6.2
@@ -59,4 +70,4 @@ lock:
 	$(COMPILE) --extra test --constraint deploy/lock/runtime.txt --output-file deploy/lock/test.txt pyproject.toml
 
 clean:
-	rm -rf .venv build demo-out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-train build demo-out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -124,7 +124,7 @@ def test_a_step_against_the_gradient_lowers_the_loss() -> None:
     level = torch.full((BATCH, 1, 1, 1), 20.0)
     probe = torch.zeros(PROBES, 1, SIDE, SIDE)
     probe[:, :, 40:50, 40:50] = 30.0
-    optimiser = torch.optim.SGD(network.parameters(), 0.01)
+    optimiser = torch.optim.SGD(network.parameters(), 1e-4)
 
     before = loss_of(network, noisy, clean, level, probe)
     before.backward()
