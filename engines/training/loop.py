@@ -46,11 +46,12 @@ def widen(network: nn.Module, narrow: Mapping[str, Tensor]) -> None:
             weight[: old.shape[0], : old.shape[1]] = old
 
 
-def train(task: Task, run: Path, minutes: float, *, start: Path | None = None) -> None:
+def train(task: Task, run: Path, minutes: float, *, start: Path | None = None, rate: float = RATE) -> None:
     """Train for so many minutes in all; a run that was stopped goes on from its last checkpoint.
 
     run:   folder of last.pt (to go on), best.pt (to export) and log.jsonl
     start: checkpoint of a network, as wide or narrower, to begin with
+    rate:  the highest of the run
     """
     run.mkdir(parents=True, exist_ok=True)
     network, average = task.network(), task.network()
@@ -73,9 +74,9 @@ def train(task: Task, run: Path, minutes: float, *, start: Path | None = None) -
     started, saved, losses = time.monotonic() - spent, time.monotonic(), []
     while spent < minutes * 60:
         part = spent / (minutes * 60)
-        rate = RATE * min(1.0, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+        now = rate * min(1.0, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = now
         loss = task.loss(network)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -92,7 +93,7 @@ def train(task: Task, run: Path, minutes: float, *, start: Path | None = None) -
             average.eval()
             with torch.no_grad():
                 found = task.score(average)
-            line = {"step": step, "minutes": round(spent / 60, 1), "rate": rate, "loss": float(np.mean(losses))}
+            line = {"step": step, "minutes": round(spent / 60, 1), "rate": now, "loss": float(np.mean(losses))}
             with (run / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps({**line, **found}) + "\n")
             weights = {"raw": network.state_dict(), "ema": average.state_dict(), "step": step}

@@ -14,7 +14,7 @@ import torch
 
 from engines.training.denoise import Denoise
 from engines.training.kernel import Convert
-from engines.training.loop import Task, train
+from engines.training.loop import RATE, Task, train
 
 TASKS: dict[str, type[Denoise] | type[Convert]] = {"denoise": Denoise, "kernel": Convert}
 
@@ -28,11 +28,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="checkpoint of a network, as wide or narrower, to begin with")
+    parser.add_argument("--rate", type=float, default=RATE, help="learning rate at its highest")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     task: Task = TASKS[arguments.task](arguments.cache, arguments.seed)
-    train(task, arguments.to, arguments.minutes, start=arguments.start)
+    train(task, arguments.to, arguments.minutes, start=arguments.start, rate=arguments.rate)
 
 
 if __name__ == "__main__":
