@@ -66,8 +66,8 @@ class Kernel:
 class Mixture:
     """A kernel between two: (1 - share) first + share second; reconstruction is linear, so this is a kernel too."""
 
-    first: Curve
-    second: Curve
+    first: Kernel
+    second: Kernel
     share: float
     noise_kept: float = 1.0
 

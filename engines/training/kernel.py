@@ -1,6 +1,7 @@
 """Kernel conversion: the batches, the loss, and the figures that choose a checkpoint."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engines.kernel import convert_linear, descriptor
+from engines.kernel import Kernel, Mixture, convert_linear, descriptor
 from engines.networks.kernel_unet import KernelUnet
 from engines.training.detail import ellipses, texture
 from engines.training.kernel_pairs import MARGIN, Exposure, load, mixed, shown, with_white
@@ -53,6 +54,8 @@ def sample(rng: np.random.Generator, item: Exposure) -> tuple[Image, Image, Imag
         curves.append(curve)
         levels.append(float(np.std(noise)) * kept)
     source, target = (0, 1) if rng.random() < 0.5 else (1, 0)
+    if rng.random() < 0.6:
+        curves = [mismeasured(rng, curve) for curve in curves]
     linear = convert_linear(images[source], curves[source], curves[target], item.pixel_mm)
     inner = slice(EDGE, EDGE + SIDE)
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
@@ -62,6 +65,17 @@ def sample(rng: np.random.Generator, item: Exposure) -> tuple[Image, Image, Imag
     ]
     told = descriptor(curves[source], curves[target], item.pixel_mm)
     return three[0], three[1], three[2], told, levels[target]
+
+
+def mismeasured(rng: np.random.Generator, curve: Mixture) -> Mixture:
+    """The curve as a site may have measured it: a real one is known to 10 %, and sure of itself no network may be."""
+
+    def off(kernel: Kernel) -> Kernel:
+        boost = kernel.boost * rng.uniform(0.75, 1.25) + (rng.uniform(-0.1, 0.1) if kernel.boost else 0.0)
+        return replace(kernel, cutoff=kernel.cutoff * rng.uniform(0.9, 1.1), boost=max(float(boost), 0.0))
+
+    kept = min(curve.noise_kept * float(rng.uniform(0.8, 1.2)), 1.0)
+    return Mixture(first=off(curve.first), second=off(curve.second), share=curve.share, noise_kept=kept)
 
 
 def stack(made: list[tuple[Image, Image, Image, NDArray[np.float32], float]]) -> tuple[Tensor, ...]:
