@@ -1,7 +1,11 @@
 """Turn a checkpoint into the ONNX file and the specification that the node runs.
 
     python -m engines.training.export denoise CHECKPOINT --version 1.1.0
+    python -m engines.training.export denoise CHECKPOINT --with OTHER --share 0.55 --version 1.1.0
     python -m engines.training.export kernel --untrained --version 0.0.1
+
+Two checkpoints of one descent may be averaged (Wortsman et al. 2022): between one that was trained for the error and
+one that went on for small lesions lies every compromise, without training it.
 
 Record the cases anew afterwards (`imaging-node engines record NAME`): their answers belong to the weights.
 """
@@ -130,18 +134,33 @@ def load_network(product: Product, checkpoint: Path, *, which: str = "ema") -> n
     return network.eval()
 
 
+def between(product: Product, one: Path, other: Path, share: float) -> nn.Module:
+    """(1 - share) times the weights of one checkpoint plus share times those of the other."""
+    first, second = load_network(product, one), load_network(product, other).state_dict()
+    mixed = {name: torch.lerp(weight, second[name], share) for name, weight in first.state_dict().items()}
+    first.load_state_dict(mixed)
+    return first
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=sorted(PRODUCTS))
     parser.add_argument("checkpoint", type=Path, nargs="?")
     parser.add_argument("--untrained", action="store_true", help="the network before training: it changes nothing")
+    parser.add_argument("--with", dest="other", type=Path, help="a second checkpoint to average with")
+    parser.add_argument("--share", type=float, default=0.5, help="of the second checkpoint")
     parser.add_argument("--version", required=True)
     parser.add_argument("--to", type=Path, default=ENGINES, help="folder with specs/ and weights/")
     arguments = parser.parse_args()
     if arguments.untrained == (arguments.checkpoint is not None):
         parser.error("name a checkpoint, or --untrained")
     product = PRODUCTS[arguments.task]
-    network = product.network() if arguments.untrained else load_network(product, arguments.checkpoint)
+    if arguments.untrained:
+        network = product.network()
+    elif arguments.other is not None:
+        network = between(product, arguments.checkpoint, arguments.other, arguments.share)
+    else:
+        network = load_network(product, arguments.checkpoint)
     for folder in ("specs", "weights"):
         (arguments.to / folder).mkdir(parents=True, exist_ok=True)
     weights = arguments.to / "weights" / f"{product.name}.onnx"

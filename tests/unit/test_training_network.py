@@ -11,7 +11,7 @@ from engines.networks.kernel_unet import KernelUnet  # noqa: E402 - after the sk
 from engines.networks.parts import LowPass, NoiseLevel  # noqa: E402
 from engines.networks.pu_unet import PuUnet, Shape  # noqa: E402
 from engines.training.denoise import BATCH, PROBES, SIDE, loss_of  # noqa: E402
-from engines.training.export import PRODUCTS, to_onnx  # noqa: E402
+from engines.training.export import PRODUCTS, between, to_onnx  # noqa: E402
 from engines.training.loop import train, widen  # noqa: E402
 
 
@@ -55,6 +55,18 @@ def test_a_widened_network_computes_what_the_narrow_one_did() -> None:
     image = torch.randn(1, 1, 64, 72) * 50
 
     assert torch.allclose(wide(image), narrow(image), atol=1e-3)
+
+
+def test_between_two_checkpoints_lies_their_average(tmp_path: Path) -> None:
+    product = PRODUCTS["denoise"]
+    networks = [product.network() for _ in range(2)]
+    for number, network in enumerate(networks):
+        torch.save({"ema": network.state_dict()}, tmp_path / f"{number}.pt")
+
+    made = between(product, tmp_path / "0.pt", tmp_path / "1.pt", 0.25)
+
+    expected = 0.75 * networks[0].head.weight + 0.25 * networks[1].head.weight
+    assert torch.allclose(made.head.weight, expected)
 
 
 class _Line:
