@@ -33,15 +33,16 @@ ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "tests" / "bench" / "GUARDS.md"
 LIMITS_FILE = ROOT / "pipelines" / "ct_denoise_limits.py"
 
-# Finding -> its limit, and how far the limit lies beyond the worst clean series that calibrated it.
+# Finding -> its limit, and how far the limit lies beyond the worst clean series that calibrated it. Those have three
+# slices: what is the largest of all slices grows further in a series of 300.
 CALIBRATED: Mapping[str, tuple[str, float]] = {
     "residual_is_noise": ("residual_is_noise", 1.1),
     "residual_structure": ("residual_structure", 1.2),
     "residual_spectrum": ("residual_spectrum", 1.1),
     "residual_amount": ("residual_amount", 1.1),
-    "low_frequency_lock": ("low_frequency_lock", 1.2),
-    "own_slice": ("own_slice", 1.1),
-    "structure_support": ("structure_support", 1.15),
+    "low_frequency_lock": ("low_frequency_lock", 2.0),
+    "own_slice": ("own_slice", 1.25),
+    "structure_support": ("structure_support", 1.5),
     "probe_r3": ("probe_r3", 1 / 1.15),
     "probe_r6": ("probe_r6", 1 / 1.1),
     "same_again": ("same_again", 1.0),
