@@ -53,7 +53,7 @@ def test_shipped_engines_are_the_sealed_ones_and_fit_their_graphs() -> None:
         assert len(read_weights(spec)) < 12_000_000
         assert spec.z_support == 0
         assert spec.validation_level is ValidationLevel.NONE
-        assert (HERE / "cases" / f"{name}.npz").stat().st_size < 200_000
+        assert (HERE / "cases" / f"{name}.npz").stat().st_size < 250_000  # a trained network's answers are noise to zip
         assert len(recorded_cases(spec)) == 2
 
 

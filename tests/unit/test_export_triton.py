@@ -59,7 +59,7 @@ def test_the_same_again_changes_nothing(repository: Path) -> None:
 
 
 def test_a_new_version_stands_beside_the_old_one(repository: Path, tmp_path: Path) -> None:
-    old = other_engine(tmp_path / "old")
+    old = other_engine(tmp_path / "old", version="1.0.0")
     new = other_engine(tmp_path / "new", version="1.10.2", trained_again=True)
     export(old, repository)
     before = everything(repository)
@@ -76,11 +76,11 @@ def test_a_new_version_stands_beside_the_old_one(repository: Path, tmp_path: Pat
 
 
 def test_another_network_under_the_same_version_is_refused(repository: Path, tmp_path: Path) -> None:
-    export(other_engine(tmp_path / "one"), repository)
+    export(other_engine(tmp_path / "one", version="1.0.0"), repository)
     before = everything(repository)
 
     with pytest.raises(DigestMismatch, match=r"1000000 holds another network: .* A version never changes"):
-        export(other_engine(tmp_path / "two", trained_again=True), repository)
+        export(other_engine(tmp_path / "two", trained_again=True, version="1.0.0"), repository)
     assert everything(repository) == before
 
 
@@ -132,7 +132,7 @@ def test_an_export_that_was_killed_is_finished_by_the_next(repository: Path) -> 
 
 def test_a_version_without_its_entry_gets_it(repository: Path, tmp_path: Path) -> None:
     """Killed between the folder of a second version and the configuration."""
-    export(other_engine(tmp_path / "old"), repository)
+    export(other_engine(tmp_path / "old", version="1.0.0"), repository)
     text = (repository / "ct_denoise" / "config.pbtxt").read_text()
     new = other_engine(tmp_path / "new", version="2.0.0")
     export(new, repository)
