@@ -6,6 +6,7 @@ source kernel left anything to amplify. Where an image came through iterative re
 its anatomy was not: no linear filter gives one of them back without the other.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +28,8 @@ class Curve(Protocol):
 
     @property
     def noise_kept(self) -> float: ...
+
+    def __hash__(self) -> int: ...
 
     def __call__(self, frequency: NDArray[np.float64]) -> NDArray[np.float64]:
         """Gain at a frequency in cycles per mm; 1 at 0."""
@@ -112,4 +115,10 @@ def convert_linear(
     image: NDArray[np.float32], source: Curve, target: Curve, pixel_mm: float, *, margin: int = 16
 ) -> NDArray[np.float32]:
     """The linear part of the conversion; needs no training and invents nothing. (y, x) HU, kept."""
-    return apply_gain(image, linear_gain(source, target, radial(image.shape, pixel_mm, margin)), margin)
+    y, x = image.shape
+    return apply_gain(image, _gain(y, x, source, target, pixel_mm, margin), margin)
+
+
+@functools.lru_cache(maxsize=2)  # the slices of a series share their gain, which takes as long as its use
+def _gain(y: int, x: int, source: Curve, target: Curve, pixel_mm: float, margin: int) -> NDArray[np.float64]:
+    return linear_gain(source, target, radial((y, x), pixel_mm, margin))

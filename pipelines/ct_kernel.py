@@ -1,6 +1,5 @@
 """CT kernel conversion: a CT series in, the same series as another reconstruction kernel would show it, out."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -8,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.kernel import Kernel, apply_gain, descriptor, linear_gain, radial
+from engines.kernel import Kernel, convert_linear, descriptor
 from pipelines import kernels
 from pipelines.ct_denoise import ENVELOPE
 from pipelines.ct_denoise_limits import LIMITS
@@ -25,7 +24,6 @@ LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0  # what 12 bits with intercept -1024 hol
 
 _TARGET: Final = "target"
 _WINDOW: Final = ("window_center", "window_width")
-_MARGIN: Final = 16  # px of reflection around the image for the linear filter, as `engines.kernel.convert_linear`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +101,7 @@ def feeds(image: NDArray[np.float32], parameters: Parameters) -> Mapping[str, ND
     """What the network is given: the slice, the slice through the linear filter, both curves.
 
     image:   (y, x) HU, y and x multiples of 8
-    returns: hu and linear (1, 1, y, x) HU, kernels (1, 12)
+    returns: hu and linear (1, 1, y, x) HU, kernels (1, 14)
     """
     source, target = _curves(parameters)
     return {
@@ -119,14 +117,8 @@ def _curves(parameters: Parameters) -> tuple[Kernel, Kernel]:
 
 
 def _linear(image: NDArray[np.float32], parameters: Parameters) -> NDArray[np.float32]:
-    """`engines.kernel.convert_linear` with the gain kept for the next slice. (y, x) HU, kept."""
-    source, target = _curves(parameters)
-    return apply_gain(image, _gain(image.shape[0], image.shape[1], source, target, parameters.pixel_mm), _MARGIN)
-
-
-@functools.lru_cache(maxsize=2)  # one series at a time; the gain of all its slices is the same
-def _gain(y: int, x: int, source: Kernel, target: Kernel, pixel_mm: float) -> NDArray[np.float64]:
-    return linear_gain(source, target, radial((y, x), pixel_mm, _MARGIN))
+    """The slice through the linear filter of the job. (y, x) HU, kept."""
+    return convert_linear(image, *_curves(parameters), parameters.pixel_mm)
 
 
 def _uneven_pixels(headers: Sequence[Header]) -> list[str]:

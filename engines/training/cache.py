@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.kernel import Kernel
+from engines.training import shelf
 from engines.training.physics import Scanner, noise_images
 from engines.training.sources import DATA, SOURCES, Role, Source, clean_slices, linear_slices
 
@@ -87,19 +88,15 @@ def _build_source(folder: Path, number: int, source: Source) -> None:
 def _write(name: Path, clean: NDArray[np.float32], pixel_mm: float, rng: np.random.Generator) -> None:
     kernels = random_kernels(rng)
     noise = np.stack([unit_noise(clean, pixel_mm, kernels, rng) for _ in range(REALISATIONS)])
-    aside = name.with_suffix(".tmp.npz")
-    np.savez(aside, clean=np.round(clean).astype(np.int16), noise=noise.astype(np.float16))
-    aside.rename(name)
+    shelf.put(name, clean=np.round(clean).astype(np.int16), noise=noise.astype(np.float16))
 
 
 def load(folder: Path, role: Role) -> list[Item]:
     """Every slice of a role that is ready."""
     items = []
-    for path in sorted(folder.glob(f"{role}_*.npz")):
-        if path.name.endswith(".tmp.npz"):
-            continue
+    for path in shelf.ready(folder, role):
+        group = shelf.group_of(path)
         with np.load(path) as data:
-            group = path.stem.rsplit("_", 1)[0]
             unfiltered = f"_{LINEAR}" in group or f"_{COARSE}" in group
             items.append(Item(group=group, clean=data["clean"], noise=data["noise"], unfiltered=unfiltered))
     return items

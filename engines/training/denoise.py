@@ -3,7 +3,6 @@
 Score: RMSE, as long as the probe lesions keep their contrast (longer training for RMSE trades small lesions away).
 """
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from engines.kernel import Kernel, apply_gain, radial
 from engines.networks.pu_unet import PuUnet
 from engines.training.cache import Item, load
 from engines.training.detail import disk, ellipses, probe_field, texture
+from engines.training.shelf import Supply, cut
 from engines.training.sources import Role
 
 SIDE, EDGE = 96, 12
@@ -43,13 +43,9 @@ def mixed_noise(rng: np.random.Generator, noise: NDArray[np.float32]) -> NDArray
 def patch(rng: np.random.Generator, item: Item) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
     """Clean and noise, (SIDE, SIDE) HU, and the noise SD in HU."""
     wide = SIDE + 2 * EDGE
-    for _ in range(8):
-        y, x = (int(v) for v in rng.integers(0, item.clean.shape[0] - wide + 1, 2))
-        cut = (slice(y, y + wide), slice(x, x + wide))
-        clean = item.clean[cut].astype(np.float32)
-        if np.mean(clean > -900.0) > 0.3 or rng.random() < 0.03:
-            break
-    noise = mixed_noise(rng, item.noise[(..., *cut)].astype(np.float32))
+    place = cut(rng, item.clean, wide, empty=0.03)
+    clean = item.clean[place].astype(np.float32)
+    noise = mixed_noise(rng, item.noise[(..., *place)].astype(np.float32))
     if rng.random() < 0.7:
         clean = clean + ellipses(rng, wide, int(rng.integers(1, 12)))
     if rng.random() < 0.5:
@@ -67,20 +63,12 @@ def patch(rng: np.random.Generator, item: Item) -> tuple[NDArray[np.float32], ND
     return made, (both[1] * np.float32(dose_sd)).astype(np.float32), dose_sd
 
 
-class Patches:
-    """An endless supply of batches; every group of slices is drawn as often as the square root of its size."""
-
-    def __init__(self, items: list[Item], seed: int) -> None:
-        self.items = items
-        self.rng = np.random.default_rng(seed)
-        groups = [item.group for item in items]
-        weight = np.array([1.0 / math.sqrt(groups.count(group)) for group in groups])
-        self.weight = weight / weight.sum()
+class Patches(Supply[Item]):
+    """An endless supply of batches."""
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """Noisy, clean (n, 1, y, x) HU, and noise SD (n, 1, 1, 1)."""
-        chosen = self.rng.choice(len(self.items), BATCH, p=self.weight)
-        made = [patch(self.rng, self.items[index]) for index in chosen]
+        made = [patch(self.rng, item) for item in self.draw(BATCH)]
         clean = torch.from_numpy(np.stack([one[0] for one in made])[:, None])
         noise = torch.from_numpy(np.stack([one[1] for one in made])[:, None])
         level = torch.tensor([one[2] for one in made], dtype=torch.float32).reshape(-1, 1, 1, 1)
@@ -149,8 +137,8 @@ class Denoise:
     """The task of `engines.training.loop`."""
 
     def __init__(self, cache: Path, seed: int) -> None:
-        self.cache, self.seed = cache, seed
-        self.patches = Patches(load(cache, Role.TRAIN), seed)
+        self.patches = Patches(cache, load, seed)
+        self.choose = load(cache, Role.CHOOSE)
 
     def network(self) -> nn.Module:
         """Untrained: output equals input."""
@@ -163,10 +151,9 @@ class Denoise:
 
     def score(self, network: nn.Module) -> Mapping[str, float]:
         """On the slices kept for choosing."""
-        found = score(network, load(self.cache, Role.CHOOSE))
+        found = score(network, self.choose)
         return {**found, "total": total_score(found)}
 
-    def refresh(self, seed: int) -> None:
+    def refresh(self, step: int) -> None:
         """Read what the cache holds by now."""
-        if len(list(self.cache.glob("train_*.npz"))) > len(self.patches.items) + 5:
-            self.patches = Patches(load(self.cache, Role.TRAIN), self.seed + seed)
+        self.patches.refresh(step)

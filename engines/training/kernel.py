@@ -13,6 +13,7 @@ from engines.kernel import Kernel, Mixture, convert_linear, descriptor
 from engines.networks.kernel_unet import KernelUnet
 from engines.training.detail import ellipses, texture
 from engines.training.kernel_pairs import MARGIN, Exposure, load, mixed, shown, with_white
+from engines.training.shelf import Supply, cut
 from engines.training.sources import Role
 
 SIDE, EDGE = 96, MARGIN  # the filters see EDGE pixels more on each side than the loss
@@ -24,17 +25,13 @@ Image = NDArray[np.float32]
 def sample(rng: np.random.Generator, item: Exposure) -> tuple[Image, Image, Image, NDArray[np.float32], float]:
     """Source, linear and target (SIDE, SIDE) HU, the descriptor (14,), and the noise SD of the target, HU."""
     wide = SIDE + 2 * EDGE
-    for _ in range(8):
-        y, x = (int(v) for v in rng.integers(0, item.clean.shape[0] - wide + 1, 2))
-        cut = (slice(y, y + wide), slice(x, x + wide))
-        clean = item.clean[cut].astype(np.float32)
-        if np.mean(clean > -900.0) > 0.3 or rng.random() < 0.05:
-            break
+    place = cut(rng, item.clean, wide, empty=0.05)
+    clean = item.clean[place].astype(np.float32)
     part = Exposure(
         group=item.group,
         pixel_mm=item.pixel_mm,
         clean=clean,
-        noise=item.noise[(slice(None), *cut)].astype(np.float32),
+        noise=item.noise[(slice(None), *place)].astype(np.float32),
         kernels=item.kernels,
     )
     if rng.random() < 0.8:
@@ -98,9 +95,8 @@ class Convert:
     """The task of `engines.training.loop`."""
 
     def __init__(self, cache: Path, seed: int) -> None:
-        self.cache, self.seed = cache, seed
-        self.items: list[Exposure] = []
-        self.refresh(0)
+        self.pairs = Supply(cache, load, seed)
+        self.choose = load(cache, Role.CHOOSE)
 
     def network(self) -> nn.Module:
         """Untrained: output equals the linear filter's."""
@@ -108,8 +104,8 @@ class Convert:
 
     def loss(self, network: nn.Module) -> Tensor:
         """Of one batch."""
-        chosen = self.rng.choice(len(self.items), BATCH, p=self.weight)
-        source, linear, target, told, level = stack([sample(self.rng, self.items[index]) for index in chosen])
+        drawn = [sample(self.pairs.rng, item) for item in self.pairs.draw(BATCH)]
+        source, linear, target, told, level = stack(drawn)
         return loss_of(network(source, linear, told), target, level)
 
     def score(self, network: nn.Module) -> Mapping[str, float]:
@@ -127,12 +123,6 @@ class Convert:
         found = {way: float(np.mean(values)) for way, values in ratios.items()}
         return {**found, "total": sum(found.values())}
 
-    def refresh(self, seed: int) -> None:
+    def refresh(self, step: int) -> None:
         """Read what the cache holds by now."""
-        if seed and len(list(self.cache.glob("train_*.npz"))) <= len(self.items) + 5:
-            return
-        self.items, self.choose = load(self.cache, Role.TRAIN), load(self.cache, Role.CHOOSE)
-        self.rng = np.random.default_rng(self.seed + seed)
-        groups = [item.group for item in self.items]
-        weight = np.array([groups.count(group) ** -0.5 for group in groups])
-        self.weight = weight / weight.sum()
+        self.pairs.refresh(step)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.kernel import Curve, Kernel, Mixture, apply_gain, radial
+from engines.training import shelf
 from engines.training.physics import Scanner, noise_images
 from engines.training.sources import SOURCES, Role, Source, clean_slices
 
@@ -129,28 +130,24 @@ def _build_source(folder: Path, number: int, source: Source, start: int) -> None
         # Coarse volumes as they are stand for fine ones: their edges are one pixel wide, whatever a pixel is.
         pixel_mm = source.pixel_mm if source.pixel_mm < 1.1 else float(rng.uniform(0.45, 0.95))
         noise = expose(clean, pixel_mm, kernels, rng)
-        aside = name.with_suffix(".tmp.npz")
         curves = np.array([[k.cutoff, k.boost, k.boost_at, k.boost_width] for k in kernels])
-        np.savez(
-            aside,
+        shelf.put(
+            name,
             clean=np.round(clean).astype(np.int16),
             noise=noise.astype(np.float16),
             kernels=curves,
             pixel_mm=pixel_mm,
         )
-        aside.rename(name)
 
 
 def load(folder: Path, role: Role) -> list[Exposure]:
     """Every slice of a role that is ready."""
     found = []
-    for path in sorted(folder.glob(f"{role}_*.npz")):
-        if path.name.endswith(".tmp.npz"):
-            continue
+    for path in shelf.ready(folder, role):
         with np.load(path) as data:
             found.append(
                 Exposure(
-                    group=path.stem.rsplit("_", 1)[0],
+                    group=shelf.group_of(path),
                     pixel_mm=float(data["pixel_mm"]),
                     clean=data["clean"],
                     noise=data["noise"],

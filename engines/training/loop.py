@@ -29,8 +29,8 @@ class Task(Protocol):
         """Figures on the slices kept for choosing; `total`, lower is better, chooses the checkpoint."""
         ...
 
-    def refresh(self, seed: int) -> None:
-        """Called after every checkpoint: the cache may have grown."""
+    def refresh(self, step: int) -> None:
+        """At the start and after every checkpoint: see what the cache holds, and draw what belongs to the step."""
         ...
 
 
