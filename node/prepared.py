@@ -9,7 +9,8 @@ class Prepared:
     """A volume on disk and what the decoder found.
 
     voxels, padding: .npy files, (z, y, x): float32 in `unit`, and bool
-    sources:         the received files in slice order
+    sources:         the received file of each slice, in slice order; an Enhanced object stands once for each frame
+    frames:          of each slice: 0 for a single-frame object, else the number of its frame, 1..N (PS3.3 10.3)
     affine:          4 by 4, (z, y, x, 1) to LPS millimetres
     pixel_sha256:    of each slice's decoded stored values, little endian, in slice order
     """
@@ -17,6 +18,7 @@ class Prepared:
     voxels: str
     padding: str
     sources: tuple[str, ...]
+    frames: tuple[int, ...]
     affine: tuple[tuple[float, ...], ...]
     pixel_sha256: tuple[str, ...]
     unit: str
@@ -30,6 +32,8 @@ class Prepared:
             **{
                 **data,
                 "sources": tuple(data["sources"]),
+                # Jobs that were prepared before there were frames have single-frame sources only.
+                "frames": tuple(data.get("frames") or [0] * len(data["sources"])),
                 "affine": tuple(tuple(row) for row in data["affine"]),
                 "pixel_sha256": tuple(data["pixel_sha256"]),
             }

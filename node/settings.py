@@ -1,53 +1,31 @@
 """One TOML file, typed, checked whole before the port opens. Unknown keys are refused."""
 
 import difflib
-import ipaddress
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from engines.backends import Backend
 from engines.kernel import Kernel
 from node.dicom.scan import KEYWORDS
 from node.errors import BadSetting
+from node.settings_common import Name, Part, Port, Seconds
+from node.settings_destinations import Destination as Destination
+from node.settings_destinations import DicomDestination as DicomDestination
+from node.settings_destinations import FolderDestination as FolderDestination
+from node.settings_receiver import Peer as Peer
+from node.settings_receiver import Receiver as Receiver
 from pipelines.kernels import Measured, outside_training
 from pipelines.match import Condition
 
-
-def _valid_ae_title(text: str) -> str:
-    """PS3.5 6.2, VR AE: 1 to 16 characters of the default repertoire, no backslash, not only blanks."""
-    if not 1 <= len(text) <= 16 or text != text.strip() or "\\" in text or not text.isascii() or not text.isprintable():
-        raise ValueError("an AE title has 1 to 16 printable ASCII characters, no backslash, no blank at either end")
-    return text
-
-
-def _valid_name(text: str) -> str:
-    if not text or len(text) > 32 or not all(c.isascii() and (c.isalnum() or c in "-_") for c in text):
-        raise ValueError("a name has 1 to 32 letters, digits, '-' or '_': it labels metrics and names queues")
-    return text
-
-
-def _valid_network(text: str) -> str:
-    ipaddress.ip_network(text, strict=False)
-    return text
-
-
 _OF_A_PATIENT = {"PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientAge"}
 RULE_KEYWORDS = KEYWORDS - _OF_A_PATIENT | {"CallingAETitle"}
-AETitle = Annotated[str, AfterValidator(_valid_ae_title)]
-Name = Annotated[str, AfterValidator(_valid_name)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Node(_Part):
+class Node(Part):
     """The node itself."""
 
     state: Path  # spool, records, results: on a disk that survives a power cut
@@ -57,27 +35,7 @@ class Node(_Part):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Receiver(_Part):
-    """How the node listens for series."""
-
-    ae_title: AETitle
-    host: str = "0.0.0.0"  # noqa: S104  a DICOM SCP is there to be reached; peers are checked by title and address
-    port: Port = 11112
-    maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 50
-    maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 131_072
-    network_timeout_s: Seconds = 60.0
-    maximum_instance_mb: Annotated[int, Field(ge=1)] = 2048
-
-
-class Peer(_Part):
-    """Somebody who may send to the node: title and address must both fit."""
-
-    name: Name
-    ae_title: AETitle
-    addresses: Annotated[tuple[Annotated[str, AfterValidator(_valid_network)], ...], Field(min_length=1)]
-
-
-class Assemble(_Part):
+class Assemble(Part):
     """When a series counts as complete. Evidence first; the quiet timer is the last resort."""
 
     settle_s: Seconds = 1.0  # after the last association of the sender was released
@@ -85,47 +43,19 @@ class Assemble(_Part):
     ask: Name | None = None  # a destination that answers C-FIND with Number of Series Related Instances (0020,1209)
 
 
-class DicomDestination(_Part):
-    """An archive or workstation that takes results by C-STORE."""
-
-    kind: Literal["dicom"] = "dicom"
-    name: Name
-    ae_title: AETitle
-    host: str
-    port: Annotated[int, Field(ge=1, le=65535)]
-    calling_ae_title: AETitle | None = None  # default: the receiver's title
-    connect_timeout_s: Seconds = 10.0
-    response_timeout_s: Seconds = 30.0
-    retry_hours: Seconds = 72.0
-    retry_longest_s: Seconds = 300.0  # back-off: 5 s doubling to this, ±20 %
-    probe_s: Seconds = 30.0  # an unreachable peer is probed this often
-
-
-class FolderDestination(_Part):
-    """A folder that takes results as files; used by `imaging-node process`."""
-
-    kind: Literal["folder"]
-    name: Name
-    path: Path
-    retry_hours: Seconds = 72.0
-    retry_longest_s: Seconds = 300.0
-    probe_s: Seconds = 30.0
-
-
-Destination = Annotated[DicomDestination | FolderDestination, Field(discriminator="kind")]
-
-
-class Rule(_Part):
+class Rule(Part):
     """Which sets go to which pipeline. Every slice of the set must fit every condition."""
 
     name: Name
     pipeline: str
     destinations: Annotated[tuple[Name, ...], Field(min_length=1)]
-    parameters: dict[str, str | float] = {}  # what the pipeline lets a rule choose; the pipeline checks them
-    where: dict[str, Condition] = {}
+    parameters: dict[str, str | float] = Field(
+        default={}
+    )  # what the pipeline lets a rule choose; the pipeline checks them
+    where: dict[str, Condition] = Field(default={})
 
 
-class KernelCurve(_Part):
+class KernelCurve(Part):
     """A reconstruction kernel that the site measured, for kernel conversion (`engines.kernel.Kernel`)."""
 
     manufacturer: Annotated[str, Field(min_length=1, max_length=64)]
@@ -163,7 +93,7 @@ class KernelCurve(_Part):
         )
 
 
-class Engines(_Part):
+class Engines(Part):
     """How networks run."""
 
     backend: Backend = Backend.ORT  # what runs them; it is the one that is used, or the node does not start
@@ -191,21 +121,21 @@ class Engines(_Part):
         return self
 
 
-class Decoder(_Part):
+class Decoder(Part):
     """Limits of the child process that parses and decodes received objects (RELIABILITY §0.4)."""
 
     memory_mb: Annotated[int, Field(ge=512)] = 4096
     seconds: Seconds = 600.0
 
 
-class Page(_Part):
+class Page(Part):
     """Metrics and health over HTTP."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
 
 
-class Settings(_Part):
+class Settings(Part):
     """The whole file."""
 
     node: Node

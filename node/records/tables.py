@@ -97,7 +97,8 @@ JOBS: Final = Table(
     "jobs",
     METADATA,
     Column("id", String(64), primary_key=True),  # digest of set, pipeline, version, engine, parameters
-    Column("set_id", ForeignKey("sets.id"), nullable=False, index=True),
+    Column("set_id", ForeignKey("sets.id"), nullable=False, index=True),  # of the role that defines the grid
+    Column("part", String(64), nullable=False, server_default=""),  # which stack of the set; empty when it is one stack
     Column("rule", String(32), nullable=False),
     Column("pipeline", String(64), nullable=False),
     Column("pipeline_version", String(16), nullable=False),
@@ -122,11 +123,49 @@ JOBS: Final = Table(
     Column("first_out_at", Float),
 )
 
+# The sets of a job that takes several series. A job with one series has no row here.
+JOB_SETS: Final = Table(
+    "job_sets",
+    METADATA,
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True),
+    Column("role", String(32), primary_key=True),
+    Column("set_id", ForeignKey("sets.id"), nullable=False, index=True),
+    Column("part", String(64), nullable=False),
+)
+
+# A rule whose pipeline takes several series, and a study that has some of them.
+GATHERINGS: Final = Table(
+    "gatherings",
+    METADATA,
+    Column("study_uid", String(64), primary_key=True),
+    Column("rule", String(32), primary_key=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("roles", JSON, nullable=False),  # role -> {set_id, part}
+    Column("since", Float, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+)
+
+# What peers say of the completeness of a study or series: MPPS, Instance Availability, an archive's stable event.
+EVIDENCE: Final = Table(
+    "evidence",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("key", String(64), nullable=False),  # SOP Instance UID of the step, or the peer's own id
+    Column("study_uid", String(64), nullable=False),
+    Column("series_uid", String(64), nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("instances", Integer),  # how many the series has, where the peer says so
+    Column("at", Float, nullable=False),
+    UniqueConstraint("kind", "key", "series_uid"),
+)
+
 RESULTS: Final = Table(
     "results",
     METADATA,
     Column("sop_instance_uid", String(64), primary_key=True),
     Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("form", String(16), nullable=False, server_default="classic"),  # or enhanced; a destination gets one of them
     Column("number", Integer, nullable=False),
     Column("sop_class_uid", String(64), nullable=False),
     Column("source_sop_instance_uid", String(64), nullable=False),
@@ -159,6 +198,30 @@ DELIVERIES: Final = Table(
     Column("status", String(6), nullable=False, default=""),  # the last DIMSE status, as in 0xA700
     Column("updated_at", Float, nullable=False),
     Index(None, "job_id", "destination"),
+)
+
+# Storage commitment: what an archive was asked to vouch for (PS3.4 Annex J).
+COMMITMENTS: Final = Table(
+    "commitments",
+    METADATA,
+    Column("transaction_uid", String(64), primary_key=True),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False),
+    Column("destination", String(32), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("attempt", Integer, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("answered_at", Float),
+    Column("failures", JSON, nullable=False),  # SOP Instance UID -> Failure Reason (0008,1197)
+    Index(None, "job_id", "destination"),
+)
+
+# How far a source that is polled has been read.
+CURSORS: Final = Table(
+    "cursors",
+    METADATA,
+    Column("source", String(32), primary_key=True),
+    Column("position", String(64), nullable=False),
+    Column("at", Float, nullable=False),
 )
 
 EVENTS: Final = Table(

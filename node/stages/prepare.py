@@ -20,6 +20,7 @@ def prepare(child: Child, files: Sequence[Path], folder: Path) -> Prepared:
         voxels=str(voxels),
         padding=str(padding),
         sources=tuple(str(files[index]) for index in reply["order"]),
+        frames=(0,) * len(reply["order"]),
         affine=tuple(tuple(row) for row in reply["affine"]),
         pixel_sha256=tuple(reply["pixel_sha256"]),
         unit=reply["unit"],
