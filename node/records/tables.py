@@ -98,7 +98,7 @@ JOBS: Final = Table(
     METADATA,
     Column("id", String(64), primary_key=True),  # digest of set, pipeline, version, engine, parameters
     Column("set_id", ForeignKey("sets.id"), nullable=False, index=True),  # of the role that defines the grid
-    Column("part", String(64), nullable=False, server_default=""),  # which stack of the set; empty when it is one stack
+    Column("part", String(64), nullable=False, server_default="all"),  # which stack of the set; "all" when it is one
     Column("rule", String(32), nullable=False),
     Column("pipeline", String(64), nullable=False),
     Column("pipeline_version", String(16), nullable=False),

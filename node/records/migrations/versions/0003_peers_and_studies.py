@@ -9,7 +9,7 @@ down_revision = "0002"
 
 def upgrade() -> None:
     with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("part", sa.String(length=64), nullable=False, server_default=""))
+        batch_op.add_column(sa.Column("part", sa.String(length=64), nullable=False, server_default="all"))
     with op.batch_alter_table("results", schema=None) as batch_op:
         batch_op.add_column(sa.Column("form", sa.String(length=16), nullable=False, server_default="classic"))
     op.create_table(
