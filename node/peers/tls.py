@@ -1,0 +1,59 @@
+"""TLS contexts after PS3.15 B.12 (BCP 195, RFC 8996 and RFC 9325), and what a peer's certificate says of it."""
+
+import ssl
+from typing import Any, Final
+
+from node.errors import BadSetting
+from node.settings_tls import Tls
+
+# RFC 9325 4.2: forward secrecy and authenticated encryption. TLS 1.3 brings suites of its own, all of them fit.
+_SUITES: Final = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
+_MINIMUM: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def server_context(settings: Tls) -> ssl.SSLContext:
+    """For a listener: every client must show a certificate of the site's CA. Raises BadSetting."""
+    context = _loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), settings)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(settings: Tls) -> ssl.SSLContext:
+    """For a call: the server's certificate must be of the site's CA and name the host that was called.
+
+    raises: BadSetting
+    """
+    context = _loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), settings)
+    context.verify_mode, context.check_hostname = ssl.CERT_REQUIRED, True
+    return context
+
+
+def _loaded(context: ssl.SSLContext, settings: Tls) -> ssl.SSLContext:
+    context.minimum_version = _MINIMUM[settings.minimum]
+    context.set_ciphers(_SUITES)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    for what, path, load in (
+        (
+            "certificate or key",
+            settings.certificate,
+            lambda: context.load_cert_chain(settings.certificate, settings.key),
+        ),
+        ("CA", settings.ca, lambda: context.load_verify_locations(settings.ca)),
+    ):
+        try:
+            load()
+        except (OSError, ssl.SSLError) as error:  # SSLError is an OSError; its text names no secret
+            raise BadSetting(
+                f"TLS: the {what} {path} cannot be used: {error.strerror or error}.",
+                fix="Name PEM files that belong together and that the node's user can read.",
+            ) from error
+    return context
+
+
+def subject_names(certificate: dict[str, Any] | None) -> frozenset[str]:
+    """Common Name and subject alternative names (DNS, IP) of `SSLSocket.getpeercert()`, in lower case."""
+    found = set()
+    for relative in (certificate or {}).get("subject", ()):
+        found |= {value for name, value in relative if name == "commonName"}
+    found |= {value for kind, value in (certificate or {}).get("subjectAltName", ()) if kind in ("DNS", "IP Address")}
+    return frozenset(name.lower() for name in found)
