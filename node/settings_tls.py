@@ -7,7 +7,7 @@ from node.settings_common import Part
 
 
 class Tls(Part):
-    """Mutual TLS by the BCP 195 RFC 8996, 9325 profile (PS3.15 B.12): both sides show a certificate of the site's CA."""
+    """Mutual TLS by the BCP 195 RFC 8996, 9325 profile (PS3.15 B.12): both sides show a certificate of a site's CA."""
 
     certificate: Path  # of this node, PEM, with the chain
     key: Path  # of that certificate, PEM, not encrypted, readable by the node's user only

@@ -1,6 +1,7 @@
 """TLS contexts after PS3.15 B.12 (BCP 195, RFC 8996 and RFC 9325), and what a peer's certificate says of it."""
 
 import ssl
+from pathlib import Path
 from typing import Any, Final
 
 from node.errors import BadSetting
@@ -32,22 +33,22 @@ def _loaded(context: ssl.SSLContext, settings: Tls) -> ssl.SSLContext:
     context.minimum_version = _MINIMUM[settings.minimum]
     context.set_ciphers(_SUITES)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    for what, path, load in (
-        (
-            "certificate or key",
-            settings.certificate,
-            lambda: context.load_cert_chain(settings.certificate, settings.key),
-        ),
-        ("CA", settings.ca, lambda: context.load_verify_locations(settings.ca)),
-    ):
-        try:
-            load()
-        except (OSError, ssl.SSLError) as error:  # SSLError is an OSError; its text names no secret
-            raise BadSetting(
-                f"TLS: the {what} {path} cannot be used: {error.strerror or error}.",
-                fix="Name PEM files that belong together and that the node's user can read.",
-            ) from error
+    try:
+        context.load_cert_chain(settings.certificate, settings.key)
+    except (OSError, ssl.SSLError) as error:  # SSLError's text names no secret
+        raise _unusable("certificate or key", settings.certificate, error) from error
+    try:
+        context.load_verify_locations(settings.ca)
+    except (OSError, ssl.SSLError) as error:
+        raise _unusable("CA", settings.ca, error) from error
     return context
+
+
+def _unusable(what: str, path: Path, error: OSError) -> BadSetting:
+    return BadSetting(
+        f"TLS: the {what} {path} cannot be used: {error.strerror or error}.",
+        fix="Name PEM files that belong together and that the node's user can read.",
+    )
 
 
 def subject_names(certificate: dict[str, Any] | None) -> frozenset[str]:
