@@ -8,7 +8,9 @@ from node.errors import BadSetting
 from node.settings_tls import Tls
 
 # RFC 9325 4.2: forward secrecy and authenticated encryption. TLS 1.3 brings suites of its own, all of them fit.
-_SUITES: Final = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
+_SUITES: Final = ":".join(
+    f"ECDHE-{key}-{suite}" for suite in ("AES256-GCM-SHA384", "AES128-GCM-SHA256") for key in ("ECDSA", "RSA")
+)
 _MINIMUM: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
