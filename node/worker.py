@@ -14,9 +14,11 @@ from dbos import DBOS, DBOSConfig
 
 from engines.engine import EngineError, EngineFailed, EngineUnavailable, NoRoom
 from node import app, flow
+from node.arrays import Arrays
 from node.errors import BadSetting
 from node.log import log
 from node.metrics import METRICS, prime_worker
+from node.outputs import Outputs
 from node.peers import dimse_client
 from node.peers.dimse_client import Address
 from node.records import deliveries, sets
@@ -82,21 +84,22 @@ class Worker:
         address = app.address_of(settings)
         deliverer = Deliverer(self.records, spool, destination=settings.destination, address=address, clock=time.time)
         self.assembler = Assembler(self.records, settings.assemble, clock=time.time, ask=self._ask(address))
+        facts = {
+            "node_version": version("imaging-node"),
+            "station_name": settings.node.station_name,
+            "device_serial": settings.node.device_serial,
+        }
         flow.bind(
             Work(
                 records=self.records,
                 spool=spool,
-                child=child,
+                arrays=Arrays(spool=spool, child=child),
+                outputs=Outputs(records=self.records, spool=spool, child=child, node=facts, clock=time.time),
                 inference=self.inference,
                 deliverer=deliverer,
                 rules=settings.rules,
                 pipelines=pipelines,
                 specs=specs,
-                node={
-                    "node_version": version("imaging-node"),
-                    "station_name": settings.node.station_name,
-                    "device_serial": settings.node.device_serial,
-                },
                 clock=time.time,
                 progress=self._progress,
             )

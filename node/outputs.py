@@ -1,0 +1,106 @@
+"""What a job made: DICOM objects below the spool's `out`, their records, and the numbers that they carry."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.engine import EngineSpec
+from node.child import Child
+from node.dicom import codes
+from node.prepared import Prepared
+from node.records import jobs, sets
+from node.records.database import Records
+from node.spool import Spool
+from node.stages import derive as deriving
+from pipelines.pipeline import Pipeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """Writes the derived objects of jobs and records them.
+
+    node:  node_version, station_name, device_serial: written into derived objects
+    clock: seconds since the epoch
+    """
+
+    records: Records
+    spool: Spool
+    child: Child
+    node: Mapping[str, str]
+    clock: Callable[[], float]
+
+    def whole(self, job_id: str) -> bool:
+        """Whether a job has recorded objects and all of them are on disk as they were made."""
+        known = self._recorded(job_id)
+        return bool(known) and all(self.spool.holds(file, sha256) for file, sha256 in known.values())
+
+    def make(
+        self, job: Mapping[str, Any], prepared: Prepared, *, result: Path, pipeline: Pipeline, spec: EngineSpec
+    ) -> None:
+        """Write the objects of a job and record them with what is to go where. Raises Refuse as `deriving.derive`."""
+        known = self._recorded(job["id"])
+        reply = self._write(job, prepared, result, pipeline, spec)
+        if any(known.get(i["sop_instance_uid"], ("", i["sha256"]))[1] != i["sha256"] for i in reply["instances"]):
+            # Recomputed pixels differ from those that left under these UIDs (DICOM_SPEC §2, rule b).
+            reply = self._write({**job, "generation": job["generation"] + 1}, prepared, result, pipeline, spec)
+        self._keep(job["id"], reply)
+
+    def _write(
+        self, job: Mapping[str, Any], prepared: Prepared, result: Path, pipeline: Pipeline, spec: EngineSpec
+    ) -> dict[str, Any]:
+        facts = {
+            "input_digest": job["input_digest"],
+            "generation": job["generation"],
+            "started_at": job["started_at"],
+            "series_number": self._series_number(job, pipeline),
+            "parameters": job["parameters"],
+        }
+        reply = deriving.derive(
+            self.child,
+            prepared,
+            result=result,
+            out=self.spool.out / job["id"][:2] / job["id"] / str(job["generation"]),
+            pipeline=pipeline,
+            spec=spec,
+            job=facts,
+            report=job["report"],
+            node=self.node,
+        )
+        with self.records.write() as connection:
+            jobs.note(connection, job["id"], at=self.clock(), generation=job["generation"])
+        return reply
+
+    def _keep(self, job_id: str, reply: Mapping[str, Any]) -> None:
+        made = [
+            {**{k: v for k, v in instance.items() if k != "path"}, "file": self._relative(instance["path"])}
+            for instance in reply["instances"]
+        ]
+        with self.records.write() as connection:
+            jobs.finish_derive(
+                connection,
+                job_id,
+                at=self.clock(),
+                series_uid=reply["series_instance_uid"],
+                description=reply["series_description"],
+                results=made,
+            )
+
+    def _recorded(self, job_id: str) -> dict[str, tuple[str, str]]:
+        with self.records.read() as connection:
+            return jobs.results(connection, job_id)
+
+    def _relative(self, path: str) -> str:
+        return str(Path(path).relative_to(self.spool.root))
+
+    def _series_number(self, job: Mapping[str, Any], pipeline: Pipeline) -> int:
+        if job["series_number"] is not None:
+            return int(job["series_number"])
+        with self.records.write() as connection:
+            source = sets.members(connection, job["set_id"])[0]
+            text = source.header.get("SeriesNumber", ("",))
+            number = int(text[0]) if text and text[0].lstrip("+-").isdigit() else None
+            taken = jobs.series_numbers(connection, source.study_uid)
+            given = deriving.series_number(number, codes.OUTPUTS[pipeline.gives.kind].series_code, taken)
+            jobs.note(connection, job["id"], at=self.clock(), series_number=given)
+        return given
