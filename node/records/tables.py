@@ -156,6 +156,7 @@ EVIDENCE: Final = Table(
     Column("series_uid", String(64), nullable=False, index=True),
     Column("state", String(16), nullable=False),
     Column("instances", Integer),  # how many the series has, where the peer says so
+    Column("named", JSON, nullable=False, server_default="[]"),  # SOP Instance UIDs, where the peer lists them
     Column("at", Float, nullable=False),
     UniqueConstraint("kind", "key", "series_uid"),
 )
