@@ -106,12 +106,16 @@ class _Figures:
 def prepare_series(request: dict[str, Any]) -> dict[str, Any]:
     """Decode a series of classic single-frame CT into one volume.
 
-    request: paths (Part 10 files, any order), voxels and padding (.npy files to write)
+    request: slices ([Part 10 file, frame] in any order, frame 0 for a single-frame object), voxels and padding (.npy
+             files to write); `paths` in place of slices takes single-frame objects only
     returns: order, affine, shape, pixel_sha256, unit; as CONTRACT says, the volume being float32 (z, y, x) in HU with
              -1024 where the source has padding, and the padding bool (z, y, x)
     raises:  Refuse with the reasons of the input gate, or with the figure that the pixels can't have
     """
-    paths = [Path(path) for path in request["paths"]]
+    slices = request.get("slices") or [[path, 0] for path in request["paths"]]
+    if any(frame for _, frame in slices):
+        raise Refuse("Frames of Enhanced objects are not decoded yet.")
+    paths = [Path(path) for path, _ in slices]
     headers = [part10.header(part10.read(path), HEADER) for path in paths]
     if reasons := gate.ineligible(headers, complete=True):
         raise Refuse(f"The series can't be processed: {'; '.join(reasons[:5])}.")
