@@ -19,12 +19,15 @@ from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import BadSetting, Refuse
 from node.log import log
 from node.metrics import METRICS, prime_receiver
+from node.peers.carrier import Carrier
+from node.peers.dicom import DicomCarrier
 from node.peers.dimse_client import Address
 from node.peers.dimse_server import Listener, Listening
+from node.peers.folder import FolderCarrier
 from node.records import instances
 from node.records.database import Records, migrate
 from node.records.states import Ending
-from node.settings import DicomDestination, Settings
+from node.settings import Destination, DicomDestination, Settings
 from node.spool import Spool
 from node.stages.receive import Arrival, Intake, Status
 from pipelines import with_kernels
@@ -145,6 +148,18 @@ def address_of(settings: Settings) -> Callable[[DicomDestination], Address]:
         )
 
     return address
+
+
+def carriers_of(settings: Settings) -> Callable[[Destination], Carrier]:
+    """The way to a destination, by its kind."""
+    address = address_of(settings)
+
+    def carrier(destination: Destination) -> Carrier:
+        if destination.kind == "dicom":
+            return DicomCarrier(address(destination))
+        return FolderCarrier(destination.path)
+
+    return carrier
 
 
 def intake_of(settings: Settings, records: Records, spool: Spool, child: Child) -> Intake:

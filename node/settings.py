@@ -178,7 +178,7 @@ class Settings(Part):
         if asked is not None and asked not in {d.name for d in self.destinations if d.kind == "dicom"}:
             yield f"assemble.ask names {asked!r}, which is no destination of kind dicom"
 
-    def destination(self, name: str) -> DicomDestination | FolderDestination:
+    def destination(self, name: str) -> Destination:
         """The destination of that name. Raises KeyError if the settings have none."""
         return {d.name: d for d in self.destinations}[name]
 

@@ -5,34 +5,32 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from node.settings_common import AETitle, Name, Part, Seconds
+from node.settings_common import AETitle, Seconds
+from node.settings_delivery import Delivery
+from node.settings_tls import Tls
 
 
-class DicomDestination(Part):
+class DicomDestination(Delivery):
     """An archive or workstation that takes results by C-STORE."""
 
     kind: Literal["dicom"] = "dicom"
-    name: Name
     ae_title: AETitle
     host: str
     port: Annotated[int, Field(ge=1, le=65535)]
     calling_ae_title: AETitle | None = None  # default: the receiver's title
     connect_timeout_s: Seconds = 10.0
     response_timeout_s: Seconds = 30.0
-    retry_hours: Seconds = 72.0
-    retry_longest_s: Seconds = 300.0  # back-off: 5 s doubling to this, ±20 %
-    probe_s: Seconds = 30.0  # an unreachable peer is probed this often
+    tls: Tls | None = None
+    commitment: Literal["off", "ask"] = "off"  # whether a job counts as delivered only with proof
+    commitment_wait_s: Annotated[float, Field(ge=0, le=600)] = 5.0  # for an answer on the same association
+    commitment_retry_hours: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 6.0, 24.0)
 
 
-class FolderDestination(Part):
+class FolderDestination(Delivery):
     """A folder that takes results as files; used by `imaging-node process`."""
 
     kind: Literal["folder"]
-    name: Name
     path: Path
-    retry_hours: Seconds = 72.0
-    retry_longest_s: Seconds = 300.0
-    probe_s: Seconds = 30.0
 
 
 Destination = Annotated[DicomDestination | FolderDestination, Field(discriminator="kind")]

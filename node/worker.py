@@ -82,7 +82,13 @@ class Worker:
             raise BadSetting(error.message, fix=error.fix) from error
         log.info("engines loaded", backend=settings.engines.backend, bytes=pool.loaded, off=sorted(self.inference.off))
         address = app.address_of(settings)
-        deliverer = Deliverer(self.records, spool, destination=settings.destination, address=address, clock=time.time)
+        deliverer = Deliverer(
+            self.records,
+            spool,
+            destination=settings.destination,
+            carrier=app.carriers_of(settings),
+            clock=time.time,
+        )
         self.assembler = Assembler(self.records, settings.assemble, clock=time.time, ask=self._ask(address))
         facts = {
             "node_version": version("imaging-node"),

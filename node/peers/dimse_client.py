@@ -14,8 +14,8 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 
 from node.dicom.classes import EXPLICIT_LE, IMPLICIT_LE, VERIFICATION
-from node.errors import Retry
 from node.log import log
+from node.peers.carrier import Broken, Unreachable
 
 _config.STORE_SEND_CHUNKED_DATASET = True  # from the file to the wire; the data set is not decoded
 _config.LOG_REQUEST_IDENTIFIERS = False
@@ -26,16 +26,8 @@ _PARK_S: Final = 5.0  # the reactor comes by every millisecond
 _PENDING: Final = frozenset({0xFF00, 0xFF01})
 
 
-class Unreachable(Retry):
-    """Nobody answered there, or not as a DICOM peer."""
-
-
 class NoContext(Unreachable):
     """The peer answered, but took none of the presentation contexts."""
-
-
-class Broken(Retry):
-    """The association ended before everything was answered."""
 
 
 @dataclass(frozen=True, kw_only=True)

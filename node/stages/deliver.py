@@ -2,11 +2,10 @@
 
 What is to go where stands in the records, instance by instance. An attempt sends what is unconfirmed; an instance that
 went on the wire without a known answer is looked for at the archive first (DICOM_SPEC §2, rule d), and if it is not
-there the same bytes go again under the same UID.
+there the same bytes go again under the same UID. How they travel is the carrier's affair (`peers/carrier.py`).
 """
 
 import random
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,22 +13,19 @@ from typing import Any, Final
 from node.errors import Refuse, Retry
 from node.log import log
 from node.metrics import METRICS
-from node.peers import dimse_client
-from node.peers.dimse_client import Address, Unreachable
+from node.peers.carrier import Answer, Busy, Carrier, Consignment, Fate, Item, Unreachable
 from node.records import deliveries, jobs
 from node.records.database import Records
 from node.records.deliveries import Parcel
+from node.records.ledger import Ledger
 from node.records.states import DeliveryState, DispatchState
-from node.settings import DicomDestination, FolderDestination
-from node.spool import Spool, sync_folder, written_aside
+from node.settings import Destination
+from node.spool import Spool
 
 _FIRST_PAUSE_S: Final = 5.0
+_LONGEST_ASKED_S: Final = 3600.0  # a destination may ask for a pause, not for silence
 _PERMANENT_TRIES: Final = 3
 _AHEAD: Final = 16  # instances marked as sent in one commit
-
-_TAKEN: Final = frozenset({0x0000, 0x0111, 0xB000, 0xB006, 0xB007})  # success, there already, stored with a warning
-# Statuses after which the same object may pass later: out of resources (A7xx), processing failure, busy.
-_TRANSIENT: Final = frozenset({0x0110, 0x0210, 0x0213, *range(0xA700, 0xA800)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +41,16 @@ class _Outcome:
     """How an attempt went. `trouble`: empty if all is delivered; `refused`: for good; `reached`: somebody answered."""
 
     number: int
-    trouble: str
-    refused: bool
-    reached: bool
+    trouble: str = ""
+    refused: bool = False
+    reached: bool = True
+    after_s: float = 0.0
 
 
 class Deliverer:
     """Sends the results of jobs; one for a worker process.
 
-    address: of a DICOM destination
-    clock:   seconds since the epoch
+    clock: seconds since the epoch
     """
 
     def __init__(
@@ -62,12 +58,12 @@ class Deliverer:
         records: Records,
         spool: Spool,
         *,
-        destination: Callable[[str], DicomDestination | FolderDestination],
-        address: Callable[[DicomDestination], Address],
+        destination: Callable[[str], Destination],
+        carrier: Callable[[Destination], Carrier],
         clock: Callable[[], float],
     ) -> None:
         self._records, self._spool, self._clock = records, spool, clock
-        self._destination, self._address = destination, address
+        self._destination, self._carrier = destination, carrier
         self._silent_until: dict[str, float] = {}
 
     def attempt(self, job_id: str, name: str, number: int) -> Attempt:
@@ -78,29 +74,25 @@ class Deliverer:
             dispatch = deliveries.dispatch(connection, job_id, name)
         if dispatch["state"] != DispatchState.WAITING:
             return Attempt(state=DispatchState(dispatch["state"]), pause_s=None)
-        trouble, refused, reached = "", False, True
+        outcome = _Outcome(number=number)
         try:
             if parcels:
                 self._send(job_id, settings, parcels)
         except Unreachable as error:
-            trouble, reached = error.message, False
+            outcome = _Outcome(number=number, trouble=error.message, reached=False)
+        except Busy as error:
+            outcome = _Outcome(number=number, trouble=error.message, after_s=min(error.after_s, _LONGEST_ASKED_S))
         except Retry as error:
-            trouble = error.message
+            outcome = _Outcome(number=number, trouble=error.message)
         except Refuse as error:
-            trouble, refused = error.message, True
+            outcome = _Outcome(number=number, trouble=error.message, refused=True)
         except Exception as error:  # noqa: BLE001  an edge of the flow: what is undelivered stays and is tried again
             log.exception("a delivery broke")
             trouble = f"The delivery broke with {type(error).__name__}; see the worker's log."
-        outcome = _Outcome(number=number, trouble=trouble, refused=refused, reached=reached)
+            outcome = _Outcome(number=number, trouble=trouble)
         return self._note(job_id, settings, dispatch, outcome)
 
-    def _note(
-        self,
-        job_id: str,
-        settings: DicomDestination | FolderDestination,
-        dispatch: dict[str, Any],
-        outcome: "_Outcome",
-    ) -> Attempt:
+    def _note(self, job_id: str, settings: Destination, dispatch: dict[str, Any], outcome: "_Outcome") -> Attempt:
         now, name = self._clock(), settings.name
         trouble, refused = outcome.trouble, outcome.refused
         state, pause_s = DispatchState.DELIVERED, None
@@ -111,6 +103,7 @@ class Deliverer:
             state = DispatchState.DEAD if given_up else DispatchState.WAITING
             longest = settings.retry_longest_s if outcome.reached else settings.probe_s
             pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(dispatch["attempts"], 16), longest) * random.uniform(0.8, 1.2)  # noqa: S311
+            pause_s = max(pause_s, outcome.after_s)
             METRICS.delivery_failures.labels(destination=name).inc()
         with self._records.write() as connection:
             deliveries.attempted(
@@ -121,45 +114,59 @@ class Deliverer:
                 return Attempt(state=state, pause_s=None)
         return Attempt(state=state, pause_s=pause_s)
 
-    def _send(self, job_id: str, settings: DicomDestination | FolderDestination, parcels: list[Parcel]) -> None:
+    def _send(self, job_id: str, settings: Destination, parcels: list[Parcel]) -> None:
         if not all(self._spool.holds(parcel.file, parcel.sha256) for parcel in parcels):
             raise Refuse("A finished object on disk is missing or not what was made.", fix="Replay the series.")
-        if settings.kind == "folder":
-            self._copy(job_id, settings, parcels)
-        else:
-            self._store(job_id, settings, parcels)
-
-    def _store(self, job_id: str, settings: DicomDestination, parcels: list[Parcel]) -> None:
-        now = self._clock()
-        if now < self._silent_until.get(settings.name, 0.0):
+        if self._clock() < self._silent_until.get(settings.name, 0.0):
             raise Unreachable("The destination did not answer a moment ago.")
-        address = self._address(settings)
+        carrier = self._carrier(settings)
+        consignment = self._consignment(job_id)
         try:
-            parcels = self._skip_what_is_there(job_id, settings, address, parcels)
+            parcels = self._skip_what_is_there(consignment, settings, carrier, parcels)
             if parcels:
-                self._c_store(job_id, settings, address, parcels)
+                self._carry(consignment, settings, carrier, parcels)
         except Unreachable:
             self._silent_until[settings.name] = self._clock() + min(_FIRST_PAUSE_S, settings.probe_s) * 0.5
             raise
         self._silent_until.pop(settings.name, None)
 
-    def _skip_what_is_there(
-        self, job_id: str, settings: DicomDestination, address: Address, parcels: list[Parcel]
-    ) -> list[Parcel]:
-        unsure = [parcel for parcel in parcels if parcel.state is DeliveryState.SENT]
-        if not unsure:
-            return parcels
+    def _consignment(self, job_id: str) -> Consignment:
         with self._records.read() as connection:
             study_uid, series_uid = jobs.study_and_series(connection, job_id)
-        there = dimse_client.instances_there(address, study_uid=study_uid, series_uid=series_uid) or set()
-        known = [parcel.sop_instance_uid for parcel in unsure if parcel.sop_instance_uid in there]
-        if known:
-            self._confirm(job_id, settings.name, known, "found")
+            job = jobs.get(connection, job_id)
+        return Consignment(
+            job_id=job_id,
+            pipeline=job["pipeline"],
+            pipeline_version=job["pipeline_version"],
+            study_uid=study_uid,
+            series_uid=series_uid,
+        )
+
+    def _skip_what_is_there(
+        self, consignment: Consignment, settings: Destination, carrier: Carrier, parcels: list[Parcel]
+    ) -> list[Parcel]:
+        unsure = frozenset(parcel.sop_instance_uid for parcel in parcels if parcel.state is DeliveryState.SENT)
+        if not unsure:
+            return parcels
+        there = carrier.held(consignment, unsure)
+        if there:
+            with self._ledger(consignment, settings) as ledger:
+                for uid in sorted(there):
+                    ledger.confirm(uid, "found")
         return [parcel for parcel in parcels if parcel.sop_instance_uid not in there]
 
-    def _c_store(self, job_id: str, settings: DicomDestination, address: Address, parcels: list[Parcel]) -> None:
-        faults: dict[int, int] = {}
+    def _carry(self, consignment: Consignment, settings: Destination, carrier: Carrier, parcels: list[Parcel]) -> None:
+        faults: dict[str, int] = {}
+        later = False
         name = settings.name
+        items = [
+            Item(
+                sop_class_uid=parcel.sop_class_uid,
+                sop_instance_uid=parcel.sop_instance_uid,
+                path=self._spool.root / parcel.file,
+            )
+            for parcel in parcels
+        ]
 
         def before(index: int) -> None:
             if index % _AHEAD == 0:
@@ -167,52 +174,40 @@ class Deliverer:
                 with self._records.write() as connection:
                     deliveries.mark(connection, uids, name, state=DeliveryState.SENT, at=self._clock())
 
-        def answered(index: int, status: int) -> bool:
+        def answered(index: int, answer: Answer) -> bool:
+            nonlocal later
             uid = parcels[index].sop_instance_uid
-            if status in _TAKEN:
-                self._confirm(job_id, name, [uid], f"{status:#06x}")
+            if answer.fate is Fate.TAKEN:
+                ledger.confirm(uid, answer.status)
                 return True
-            faults[status] = faults.get(status, 0) + 1
+            faults[answer.status] = faults.get(answer.status, 0) + 1
+            later = later or answer.fate is Fate.LATER
             METRICS.instances_failed.labels(destination=name).inc()
             with self._records.write() as connection:
                 deliveries.mark(
-                    connection, [uid], name, state=DeliveryState.FAILED, at=self._clock(), status=f"{status:#06x}"
+                    connection, [uid], name, state=DeliveryState.FAILED, at=self._clock(), status=answer.status
                 )
-            return status not in _TRANSIENT  # a peer that is full will not take the next one either
+            return answer.fate is not Fate.LATER  # a peer that is full will not take the next one either
 
-        dimse_client.send(
-            address,
-            [(parcel.sop_class_uid, self._spool.root / parcel.file) for parcel in parcels],
-            before=before,
-            answered=answered,
-        )
+        with self._ledger(consignment, settings) as ledger:
+            carrier.carry(consignment, items, before=before, answered=answered)
         if faults:
-            counts = ", ".join(f"{status:#06x} to {count}" for status, count in sorted(faults.items()))
-            kind = Retry if any(status in _TRANSIENT for status in faults) else Refuse
+            counts = ", ".join(f"{status} to {count}" for status, count in sorted(faults.items()))
+            kind = Retry if later else Refuse
             raise kind(f"The peer answered {counts} of {len(parcels)} instances.", fix="See the peer's log.")
 
-    def _confirm(self, job_id: str, name: str, uids: list[str], status: str) -> None:
-        now = self._clock()
-        with self._records.write() as connection:
-            deliveries.mark(connection, uids, name, state=DeliveryState.CONFIRMED, at=now, status=status)
-            waited_s = jobs.first_out(connection, job_id, at=now)
-        METRICS.instances_delivered.labels(destination=name).inc(len(uids))
-        if waited_s is not None:
-            METRICS.last_in_to_first_out.observe(waited_s)
+    def _ledger(self, consignment: Consignment, settings: Destination) -> Ledger:
+        def keep(confirmed: list[tuple[str, str]]) -> None:
+            now, name = self._clock(), settings.name
+            by_status: dict[str, list[str]] = {}
+            for uid, status in confirmed:
+                by_status.setdefault(status, []).append(uid)
+            with self._records.write() as connection:
+                for status, uids in by_status.items():
+                    deliveries.mark(connection, uids, name, state=DeliveryState.CONFIRMED, at=now, status=status)
+                waited_s = jobs.first_out(connection, consignment.job_id, at=now)
+            METRICS.instances_delivered.labels(destination=name).inc(len(confirmed))
+            if waited_s is not None:
+                METRICS.last_in_to_first_out.observe(waited_s)
 
-    def _copy(self, job_id: str, settings: FolderDestination, parcels: list[Parcel]) -> None:
-        with self._records.read() as connection:
-            _, series_uid = jobs.study_and_series(connection, job_id)
-        folder = settings.path / series_uid  # a UID of ours, made of digits and dots
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for parcel in parcels:
-                source = self._spool.root / parcel.file
-                with source.open("rb") as made, written_aside(folder / source.name) as copy:
-                    shutil.copyfileobj(made, copy)
-            sync_folder(folder)
-        except OSError as error:
-            raise Retry(
-                f"The folder cannot be written: {error.strerror}.", fix="Check its rights and space."
-            ) from error
-        self._confirm(job_id, settings.name, [parcel.sop_instance_uid for parcel in parcels], "copied")
+        return Ledger(keep)

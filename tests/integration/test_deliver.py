@@ -28,12 +28,15 @@ from node.demo.phantom import make_series
 from node.dicom.classes import EXPLICIT_LE, IMPLICIT_LE
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.dicom.part10 import split
+from node.peers.carrier import Carrier
+from node.peers.dicom import DicomCarrier
 from node.peers.dimse_client import STUDY_ROOT_FIND, Address
+from node.peers.folder import FolderCarrier
 from node.records import deliveries, instances, jobs, sets
 from node.records.database import Records, migrate
 from node.records.instances import Instance
 from node.records.states import DispatchState, Ending, JobState
-from node.settings import DicomDestination, FolderDestination
+from node.settings import Destination, DicomDestination, FolderDestination
 from node.spool import Spool
 from node.stages.deliver import Attempt, Deliverer
 from tests.peers import HOST, wait_until
@@ -127,7 +130,7 @@ class Sending(AbstractContextManager["Sending"]):
             name=NAME, ae_title="ARCHIVE", host=HOST, port=port, retry_longest_s=3600.0, response_timeout_s=20.0
         )
         self.deliverer = Deliverer(
-            self.records, self.spool, destination=lambda _: to, address=_address, clock=lambda: self.now
+            self.records, self.spool, destination=lambda _: to, carrier=_carrier, clock=lambda: self.now
         )
 
     def __exit__(
@@ -157,10 +160,15 @@ class Sending(AbstractContextManager["Sending"]):
             return deliveries.of_job(connection, JOB)[0]
 
 
-def _address(to: DicomDestination) -> Address:
-    return Address(
-        host=to.host, port=to.port, called_ae=to.ae_title, calling_ae="IMAGING-NODE", connect_s=5.0,
-        response_s=to.response_timeout_s, implementation_uid=IMPLEMENTATION_CLASS_UID,
+def _carrier(to: Destination) -> Carrier:
+    if to.kind == "folder":
+        return FolderCarrier(to.path)
+    assert to.kind == "dicom"
+    return DicomCarrier(
+        Address(
+            host=to.host, port=to.port, called_ae=to.ae_title, calling_ae="IMAGING-NODE", connect_s=5.0,
+            response_s=to.response_timeout_s, implementation_uid=IMPLEMENTATION_CLASS_UID,
+        )
     )  # fmt: skip
 
 
@@ -342,7 +350,7 @@ def test_a_folder_gets_whole_files_and_a_second_attempt_changes_nothing(state: P
     with Sending(state, 104) as sending:
         to = FolderDestination(kind="folder", name=NAME, path=state / "folder")
         deliverer = Deliverer(
-            sending.records, sending.spool, destination=lambda _: to, address=_address, clock=lambda: sending.now
+            sending.records, sending.spool, destination=lambda _: to, carrier=_carrier, clock=lambda: sending.now
         )
         for number in (1, 2):
             assert deliverer.attempt(JOB, NAME, number).state is DispatchState.DELIVERED

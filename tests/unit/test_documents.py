@@ -91,7 +91,7 @@ def test_every_table_of_the_settings_is_looked_at() -> None:
 def test_example_gives_the_defaults(table: str, model: type[BaseModel]) -> None:
     found = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))[table]
     defaults = {
-        key: field.default
+        key: list(field.default) if isinstance(field.default, tuple) else field.default
         for key, field in model.model_fields.items()
         if not field.is_required() and field.default not in (None, {})
     }
