@@ -25,6 +25,7 @@ MAXIMUM_INFLATED_BYTES: Final = 1 << 28
 
 IMPLICIT_LE: Final = "1.2.840.10008.1.2"
 EXPLICIT_LE: Final = "1.2.840.10008.1.2.1"
+EXPLICIT_BE: Final = "1.2.840.10008.1.2.2"  # retired in PS3.5-2006; old archives still hold it
 DEFLATED_LE: Final = "1.2.840.10008.1.2.1.99"
 
 # Lossless only: a lossy source is refused by the input gate, so the node does not offer to take one (DICOM_SPEC §6).
@@ -34,6 +35,7 @@ TRANSFER_SYNTAXES: Final[Mapping[str, str]] = MappingProxyType(
         EXPLICIT_LE: "Explicit VR Little Endian",
         IMPLICIT_LE: "Implicit VR Little Endian",
         DEFLATED_LE: "Deflated Explicit VR Little Endian",
+        EXPLICIT_BE: "Explicit VR Big Endian (retired)",
         "1.2.840.10008.1.2.4.57": "JPEG Lossless, Non-Hierarchical (Process 14)",
         "1.2.840.10008.1.2.4.70": "JPEG Lossless, First-Order Prediction (Process 14, Selection Value 1)",
         "1.2.840.10008.1.2.4.80": "JPEG-LS Lossless",

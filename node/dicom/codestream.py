@@ -19,20 +19,25 @@ _START_OF_FRAME = {0xC3: "lossless JPEG", 0xF7: "JPEG-LS"}
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Size, components and bits of a compressed frame."""
+    """Size, components, bits and sign of a compressed frame; only JPEG 2000 knows a sign."""
 
     rows: int
     columns: int
     components: int
     bits: int
+    signed: bool = False
 
 
-def check(frame: bytes, transfer_syntax: str, *, rows: int, columns: int) -> None:
-    """Refuse a frame that is not the single-component, lossless, rows x columns picture that its header promises."""
+def check(frame: bytes, transfer_syntax: str, *, rows: int, columns: int, allocated: int = 16) -> Frame:
+    """Refuse a frame that is not the single-component, lossless, rows x columns picture that its header promises.
+
+    allocated: Bits Allocated, which an RLE frame has to fill
+    returns:   what the frame says; bits of an RLE frame are those allocated
+    """
     try:
         if transfer_syntax == RLE:
-            _rle(frame)
-            return
+            _rle(frame, allocated)
+            return Frame(rows=rows, columns=columns, components=1, bits=allocated)
         found = _jpeg_2000(frame) if transfer_syntax in JPEG_2000 else _jpeg(frame, transfer_syntax)
     except (struct.error, IndexError) as error:
         raise Refuse("The compressed frame ends inside its own header.", fix="Send the instance again.") from error
@@ -41,6 +46,27 @@ def check(frame: bytes, transfer_syntax: str, *, rows: int, columns: int) -> Non
             f"The compressed frame is {found.rows} x {found.columns} with {found.components} components of "
             f"{found.bits} bits, its header promises {rows} x {columns} with 1 component.",
         )
+    if found.bits > allocated:
+        raise Refuse(f"The compressed frame has {found.bits} bits, {allocated} are allocated.")
+    return found
+
+
+def agree(found: Frame, transfer_syntax: str, *, bits: int, signed: bool) -> None:
+    """Refuse a frame whose values mean different numbers by its codestream and by its header.
+
+    With as many bits in the codestream as are stored, the header decides what the bits mean, as DCMTK and GDCM have it:
+    signed values are often written as an unsigned codestream (T.87 and T.81 know no sign at all). With fewer bits there
+    is no telling which of them is the sign.
+
+    bits, signed: Bits Stored (0028,0101), Pixel Representation (0028,0103)
+    """
+    if transfer_syntax == RLE or found.bits >= bits or found.signed == signed:
+        return
+    kinds = {True: "signed", False: "unsigned"}
+    raise Refuse(
+        f"The compressed frame has {found.bits} {kinds[found.signed]} bits, its header {bits} {kinds[signed]} ones.",
+        fix="Send it uncompressed.",
+    )
 
 
 def _jpeg_2000(frame: bytes) -> Frame:
@@ -48,7 +74,7 @@ def _jpeg_2000(frame: bytes) -> Frame:
         raise Refuse("The compressed frame is no JPEG 2000 codestream.")
     width, height, left, top = struct.unpack_from(">IIII", frame, 8)
     (components,) = struct.unpack_from(">H", frame, 40)
-    bits = (frame[42] & 0x7F) + 1
+    bits, signed = (frame[42] & 0x7F) + 1, frame[42] >= 0x80
     at = 2
     while frame[at : at + 2] != b"\xff\x90":  # the first tile ends the main header
         marker, length = struct.unpack_from(">HH", frame, at)
@@ -57,7 +83,7 @@ def _jpeg_2000(frame: bytes) -> Frame:
         if length < 2:
             raise Refuse("The compressed frame has a broken header.")
         at += 2 + length
-    return Frame(rows=height - top, columns=width - left, components=components, bits=bits)
+    return Frame(rows=height - top, columns=width - left, components=components, bits=bits, signed=signed)
 
 
 def _jpeg(frame: bytes, transfer_syntax: str) -> Frame:
@@ -90,7 +116,9 @@ def _jpeg(frame: bytes, transfer_syntax: str) -> Frame:
         at += 2 + length
 
 
-def _rle(frame: bytes) -> None:
+def _rle(frame: bytes, allocated: int) -> None:
     (segments,) = struct.unpack_from("<I", frame, 0)
-    if segments != 2:
-        raise Refuse(f"The RLE frame has {segments} segments, a 16-bit picture has 2.")
+    if segments != allocated // 8:
+        raise Refuse(
+            f"The RLE frame has {segments} segments, a {allocated}-bit picture has {allocated // 8}."  # PS3.5 G.2
+        )

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from node.dicom import decode, derive, part10
+from node.dicom import decode, derive, part10, pixels
 
 __all__ = ["decode", "derive", "ready", "same_pixels"]
 
@@ -21,5 +21,5 @@ def same_pixels(request: dict[str, Any]) -> dict[str, Any]:
     returns: same
     raises:  Refuse if one cannot be decoded
     """
-    first, second = (decode.pixel_values(part10.read(path))[0] for path in request["paths"])
+    first, second = (pixels.pixel_values(part10.read(path))[0] for path in request["paths"])
     return {"same": first.shape == second.shape and bool(np.array_equal(first, second))}

@@ -13,12 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from pydicom.encaps import get_frame
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
 
-from node.dicom import codestream, gate, geometry, part10
-from node.dicom.part10 import BROKEN, Part10
+from node.dicom import gate, geometry, part10, pixels
+from node.dicom.part10 import Part10
 from node.errors import Refuse
 
 AIR_HU = -1024.0  # stands where the source has padding
@@ -27,16 +24,6 @@ EXTENDED_HU = 4095.0  # metal lies beyond it, a body doesn't
 LEAST_PLAUSIBLE = 0.25  # share of voxels; the corners outside the field of view may hold anything below air
 MOST_EXTENDED = 0.10
 
-# RELIABILITY 0.4: Pillow survives streams that kill pylibjpeg-openjpeg, but it has no HTJ2K.
-PLUGINS = {
-    "1.2.840.10008.1.2.4.57": "pylibjpeg",
-    "1.2.840.10008.1.2.4.70": "pylibjpeg",
-    "1.2.840.10008.1.2.4.80": "pyjpegls",
-    "1.2.840.10008.1.2.4.90": "pillow",
-    "1.2.840.10008.1.2.4.201": "pylibjpeg",
-    "1.2.840.10008.1.2.4.202": "pylibjpeg",
-    "1.2.840.10008.1.2.5": "pydicom",
-}
 HEADER = frozenset(
     {
         *gate.ONE_PER_SET, *gate.REQUIRED_UIDS, *gate.PATIENT, *gate.DATES, *gate.TIMES,
@@ -180,7 +167,7 @@ def stored_values(part: Part10) -> Stored:
     raises: Refuse if the pixels are not what the header says
     """
     found = part10.header(part, HEADER)
-    values, bits, signed = pixel_values(part)
+    values, bits, signed = pixels.pixel_values(part)
     try:
         (slope,) = geometry.numbers(found, "RescaleSlope", 1)
         (intercept,) = geometry.numbers(found, "RescaleIntercept", 1)
@@ -201,61 +188,6 @@ def stored_values(part: Part10) -> Stored:
         lowest=lowest,
         highest=highest,
     )
-
-
-def pixel_values(part: Part10) -> tuple[NDArray[np.int16] | NDArray[np.uint16], int, bool]:
-    """The stored values of the single 16-bit frame, (y, x); Bits Stored; whether they are signed.
-
-    raises: Refuse if the pixels are not what the header says
-    """
-    found = part10.header(part, HEADER)
-    try:
-        rows, columns, bits = (int(found[keyword][0]) for keyword in ("Rows", "Columns", "BitsStored"))
-        allocated, signed = int(found["BitsAllocated"][0]), found["PixelRepresentation"] == ("1",)
-    except (KeyError, IndexError, ValueError) as error:
-        raise Refuse("A value that describes the pixels is missing or unreadable.") from error
-    if allocated != 16 or not 1 <= bits <= 16:
-        raise Refuse(f"{bits} bits are stored in {allocated}; the node decodes up to 16 in 16.")
-    words = _words(part, rows, columns, bits, signed=signed)
-    unused = 16 - bits
-    # Bits above Bits Stored may hold an old overlay (PS3.5 8.1.1); they are no part of the value.
-    return (words << unused) >> unused if unused else words, bits, signed
-
-
-def _words(part: Part10, rows: int, columns: int, bits: int, *, signed: bool) -> NDArray[np.int16] | NDArray[np.uint16]:
-    """The 16-bit words of the frame as (y, x), bits above Bits Stored included."""
-    dtype = np.dtype("<i2" if signed else "<u2")
-    data, encapsulated = part.pixel_data()
-    if encapsulated != (part.transfer_syntax in PLUGINS):
-        raise Refuse(f"Pixel Data is {'' if encapsulated else 'not '}encapsulated, against its transfer syntax.")
-    if not encapsulated:
-        if len(data) != rows * columns * 2:
-            raise Refuse(f"Pixel Data has {len(data)} bytes, {rows} x {columns} of 16 bits are {rows * columns * 2}.")
-        return np.frombuffer(data, dtype).reshape(rows, columns)
-    try:
-        frame = get_frame(bytes(data), 0, number_of_frames=1)
-    except BROKEN as error:
-        raise Refuse("The encapsulated Pixel Data can't be taken apart.", fix="Send the instance again.") from error
-    codestream.check(frame, part.transfer_syntax, rows=rows, columns=columns)
-    try:
-        array, _ = get_decoder(UID(part.transfer_syntax)).as_array(
-            bytes(data),
-            index=0,
-            raw=True,
-            decoding_plugin=PLUGINS[part.transfer_syntax],
-            rows=rows,  # type: ignore[arg-type]  # pydicom types every option as the whole set of options
-            columns=columns,  # type: ignore[arg-type]
-            number_of_frames=1,  # type: ignore[arg-type]
-            samples_per_pixel=1,  # type: ignore[arg-type]
-            bits_allocated=16,  # type: ignore[arg-type]
-            bits_stored=bits,  # type: ignore[arg-type]
-            pixel_representation=int(signed),  # type: ignore[arg-type]
-            photometric_interpretation="MONOCHROME2",  # type: ignore[arg-type]
-            pixel_keyword="PixelData",  # type: ignore[arg-type]
-        )
-    except BROKEN as error:
-        raise Refuse("The compressed frame can't be decoded.", fix="Send the instance again.") from error
-    return np.ascontiguousarray(array, dtype=dtype).reshape(rows, columns)
 
 
 def _padding_range(part: Part10, *, signed: bool) -> tuple[int, int] | None:

@@ -5,12 +5,14 @@ copied byte for byte, in whatever character set it is. Inflating is limited (one
 """
 
 import logging
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
@@ -18,7 +20,8 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 
-from node.dicom.classes import DEFLATED_LE, IMPLICIT_LE, MAXIMUM_INFLATED_BYTES, TRANSFER_SYNTAXES
+from node.dicom import byteorder
+from node.dicom.classes import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE, MAXIMUM_INFLATED_BYTES, TRANSFER_SYNTAXES
 from node.errors import Refuse
 
 # pydicom's messages quote values of the data set; they are no part of any log of ours.
@@ -26,7 +29,9 @@ logging.getLogger("pydicom").addHandler(logging.NullHandler())
 logging.getLogger("pydicom").propagate = False
 
 Element = RawDataElement | DataElement
-MAXIMUM_FILE_BYTES = 1 << 30
+Bytes = bytes | mmap.mmap
+MAXIMUM_FILE_BYTES = 1 << 32  # what one element can hold
+WHOLE_FILE_BYTES = 4 << 20  # larger files are mapped: their pixels are read frame by frame
 PIXELS = 0x7FE00008  # the first tag that can hold pixels: (7FE0,0008) to (7FE0,0010)
 _LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 _BINARY = {"US": "<H", "SS": "<h", "UL": "<I", "SL": "<i", "FL": "<f", "FD": "<d", "US or SS": "<H"}
@@ -44,19 +49,24 @@ class Part10:
     transfer_syntax: str
     sop_class_uid: str
     sop_instance_uid: str
-    dataset: Dataset  # top-level elements before (7FE0,0008), raw where pydicom leaves them raw
-    data: bytes  # the data set, inflated
+    dataset: Dataset  # top-level elements before (7FE0,0008), raw where pydicom leaves them raw, little endian
+    data: Bytes  # the file, or the inflated data set; mapped, not read, where it is large
     pixels_at: int  # offset of the first pixel element in `data`
+    frame: int = 0  # 1..N where `dataset` is the view of one frame of an Enhanced object (`frames.view`)
+    frames: int = 1  # how many frames the pixels hold, as the file says
+    known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was worked out of the file once, for the object and the views of its frames alike."""
 
-    def pixel_data(self) -> tuple[bytes | memoryview, bool]:
-        """Value of Pixel Data (7FE0,0010), and whether it is encapsulated.
+    def pixel_data(self) -> tuple[int, int, bool]:
+        """Where the value of Pixel Data (7FE0,0010) lies in `data`: offset, length and whether it is encapsulated.
 
-        raises: Refuse if there is none, or it is longer than the file
+        returns: the length up to the end of the file where it is encapsulated
+        raises:  Refuse if there is none, or it is longer than the file
         """
-        at = self.pixels_at
+        at, order = self.pixels_at, ">" if self.transfer_syntax == EXPLICIT_BE else "<"
         if len(self.data) - at < 12:
             raise Refuse("There is no Pixel Data.", fix="Send the instance again.")
-        group, element = struct.unpack_from("<HH", self.data, at)
+        group, element = struct.unpack_from(f"{order}HH", self.data, at)
         if (group, element) != (0x7FE0, 0x0010):
             raise Refuse(f"The pixels are in ({group:04X},{element:04X}), not in Pixel Data (7FE0,0010).")
         if self.transfer_syntax == IMPLICIT_LE:
@@ -64,13 +74,17 @@ class Part10:
         else:
             if self.data[at + 4 : at + 6] not in (b"OB", b"OW"):
                 raise Refuse("The value representation of Pixel Data is neither OB nor OW.")
-            value, (length,) = at + 12, struct.unpack_from("<I", self.data, at + 8)
+            value, (length,) = at + 12, struct.unpack_from(f"{order}I", self.data, at + 8)
         left = len(self.data) - value
         if length == 0xFFFFFFFF:
-            return self.data[value:], True
+            return value, left, True
         if length > left:
             raise Refuse(f"Pixel Data declares {length} bytes, {left} are left.", fix="Send the instance again.")
-        return memoryview(self.data)[value : value + length], False
+        return value, length, False
+
+    def words_of_bytes(self) -> bool:
+        """Whether two pixels of 8 bits share a big-endian word (OW), in which they stand the other way round."""
+        return self.transfer_syntax == EXPLICIT_BE and self.data[self.pixels_at + 4 : self.pixels_at + 6] == b"OW"
 
 
 def read(path: str | Path) -> Part10:
@@ -81,10 +95,13 @@ def read(path: str | Path) -> Part10:
     file = Path(path)
     if file.stat().st_size > MAXIMUM_FILE_BYTES:
         raise Refuse(f"The file has {file.stat().st_size} bytes, more than {MAXIMUM_FILE_BYTES}.")
-    return parse(file.read_bytes())
+    with file.open("rb") as stream:
+        if file.stat().st_size <= WHOLE_FILE_BYTES:
+            return parse(stream.read())
+        return parse(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def parse(data: bytes) -> Part10:
+def parse(data: Bytes) -> Part10:
     """Read the bytes of one file; raises as `read`."""
     if data[128:132] != b"DICM":
         raise Refuse("The file is no DICOM Part 10 file.", fix="Send it through DICOM, or add File Meta Information.")
@@ -96,10 +113,19 @@ def parse(data: bytes) -> Part10:
             f"The transfer syntax {known or 'that is missing'} is not one that the node decodes.",
             fix="Send it uncompressed or losslessly compressed.",
         )
-    data = _inflate(data[at:]) if syntax == DEFLATED_LE else data[at:]
-    stream = BytesIO(data)
+    if syntax == DEFLATED_LE:
+        data, at = _inflate(data[at:]), 0
+    stream = BytesIO(data) if isinstance(data, bytes) else data
+    stream.seek(at)
     try:
-        dataset = read_dataset(stream, syntax == IMPLICIT_LE, True, stop_when=_at_pixels)
+        dataset = read_dataset(
+            stream,  # type: ignore[arg-type]  # a mapped file reads, seeks and tells
+            syntax == IMPLICIT_LE,
+            syntax != EXPLICIT_BE,
+            stop_when=_at_pixels,
+        )
+        if syntax == EXPLICIT_BE:
+            dataset = byteorder.little(dataset)
     except (*BROKEN, RecursionError) as error:
         raise Refuse(f"The data set can't be read ({type(error).__name__}).", fix="Send it again.") from error
     return Part10(
@@ -109,7 +135,15 @@ def parse(data: bytes) -> Part10:
         dataset=dataset,
         data=data,
         pixels_at=stream.tell(),
+        frames=_frames(dataset),
     )
+
+
+def _frames(dataset: Dataset) -> int:
+    stated = text(dataset, "NumberOfFrames") or "1"
+    if not (stated.isascii() and stated.isdigit() and len(stated) <= 6 and int(stated)):
+        raise Refuse("NumberOfFrames is no number from 1 to 999999.")
+    return int(stated)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +176,7 @@ def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
     return int(tag) >= PIXELS
 
 
-def _file_meta(data: bytes) -> tuple[dict[int, str], int]:
+def _file_meta(data: Bytes) -> tuple[dict[int, str], int]:
     """The UIDs of group 0002 (Explicit VR Little Endian, PS3.10 7.1) and the offset behind it."""
     found, at = {}, 132
     while at + 8 <= len(data) and data[at : at + 2] == b"\x02\x00":
