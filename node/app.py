@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -195,6 +195,10 @@ def receiver(settings: Settings) -> Iterator[Listener]:
         spool = spool_of(settings)
         intake = stack.enter_context(contextlib.closing(intake_of(settings, records, spool, child)))
 
+        def recorded(files: Iterable[str]) -> set[str]:
+            with records.read() as connection:
+                return instances.files_named(connection, files)
+
         def opened(key: str, calling_ae: str) -> None:
             METRICS.associations.inc()
             with records.write() as connection:
@@ -224,7 +228,7 @@ def receiver(settings: Settings) -> Iterator[Listener]:
             refused=lambda reason: METRICS.associations_refused.labels(reason=reason).inc(),
             answered=answered,
         )
-        spool.sweep()
+        spool.sweep(recorded)
         with records.write() as connection:
             instances.close_lost_associations(connection, receiver=me, at=time.time())
         listener = Listener(settings.receiver, settings.peers, node, implementation_uid=IMPLEMENTATION_CLASS_UID)

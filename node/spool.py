@@ -1,28 +1,30 @@
 """Bytes on disk: written aside, synced, renamed. Names are ours, never the sender's.
 
-A file's name is the SHA-256 of its data set, so the same bytes twice are the same file and a crash between the file and
-its record leaves nothing that a second send would not reuse.
+Received files lie in a folder for each hour, so that a group of them needs one sync for all their names. A file that
+was renamed there and never recorded is found by the name of the process that made it, once that one is dead.
 """
 
-import contextlib
-import errno
 import hashlib
 import os
 import shutil
 import struct
-import uuid
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-from node.errors import BadSetting, Retry
+from node import aside
+from node.aside import Aside
+from node.disk import SpoolFailed, SpoolFull, is_broken, is_full
+from node.disk import output_folder as output_folder
+from node.disk import sync_folder as sync_folder
+from node.disk import written_aside as written_aside
+from node.errors import BadSetting, NodeError
+from node.log import log
 
-_FOLDERS: Final = tuple(f"{n:02x}" for n in range(256))
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-class SpoolFull(Retry):
-    """No room for another object; answered with A700."""
+_NO_ROOM: Final = "Less disk space is free than node.disk_reserve_mb."
+_FAILED: Final = "The spool's disk failed to write or to sync."
+_FAILED_FIX: Final = "Check the disk, then start the node again; until then nothing is taken."
 
 
 class Spool:
@@ -31,15 +33,20 @@ class Spool:
     def __init__(self, state: Path, *, reserve_bytes: int) -> None:
         self.root = state / "spool"
         self.reserve_bytes = reserve_bytes
-        self._in, self._aside = self.root / "in", self.root / "aside"
+        self._in, self._aside, self._mark = self.root / "in", self.root / "aside", self.root / "failed"
         # Arrays between stages are not synced; after a power cut the folder of that boot is never looked at again.
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         self.work, self.out = self.root / "work" / boot, self.root / "out"
+        self._broken = False
+        self._hour = ""
 
     def prepare(self) -> None:
-        """Make the folders, durable, and prove that they can be written. Raises BadSetting."""
+        """Make the folders, durable, and prove that they can be written. Once, before any part starts.
+
+        raises: BadSetting
+        """
         try:
-            for folder in (self._in, self._aside, self.work, self.out, *(self._in / name for name in _FOLDERS)):
+            for folder in (self._in, self._aside, self.work, self.out):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for folder in (self._in, self.root, self.root.parent):
                 sync_folder(folder)
@@ -48,21 +55,36 @@ class Spool:
                 file.write(b"writable")
             sync_folder(self._aside)
             probe.unlink()
+            self._mark.unlink(missing_ok=True)
         except OSError as error:
             raise BadSetting(
                 f"The spool {self.root} cannot be written: {error.strerror}.",
                 fix="Give the node's user that folder, or set node.state to another one.",
             ) from error
 
-    def sweep(self) -> None:
-        """Remove what dead processes left half-written, and the arrays of earlier boots."""
-        for stale in self._aside.iterdir():
-            pid = stale.name.partition("-")[0]
-            if not (pid.isdigit() and Path("/proc", pid).exists()):
-                stale.unlink(missing_ok=True)
+    def desk(self) -> Aside:
+        """A folder for this process to write in. Raises SpoolFull or SpoolFailed."""
+        try:
+            return Aside(self._aside)
+        except OSError as error:
+            raise self.trouble(error) from error
+
+    def sweep(self, recorded: Callable[[Iterable[str]], set[str]]) -> None:
+        """Remove what dead processes left half-written or unrecorded, and the arrays of earlier boots.
+
+        recorded: which of these files the records name
+        """
+
+        def orphans(token: str) -> None:
+            files = {f"{path.parent.name}/{path.name}" for path in self._in.glob(f"*/{token}-*.dcm")}
+            for file in sorted(files - recorded(files)):
+                log.info("a file that no answer vouched for is removed", file=file)
+                self.path(file).unlink(missing_ok=True)
+
+        aside.sweep(self._aside, orphans)
         for old in self.work.parent.iterdir():
             if old != self.work:
-                shutil.rmtree(old)
+                shutil.rmtree(old, ignore_errors=True)  # a sibling may be at it too
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.root).free
@@ -70,9 +92,36 @@ class Spool:
     def has_room(self, size: int) -> bool:
         return self.free_bytes() - size >= self.reserve_bytes
 
+    def require_room(self, size: int = 0) -> None:
+        """Raises SpoolFull if less than the reserve would stay free, SpoolFailed if the disk failed before."""
+        if self.has_failed():
+            raise SpoolFailed(_FAILED, fix=_FAILED_FIX)
+        if not self.has_room(size):
+            raise SpoolFull(_NO_ROOM, fix="Free some; senders try again.")
+
+    def has_failed(self) -> bool:
+        """Whether a write or sync failed since the node was started, in this process or in another one."""
+        return self._broken or self._mark.exists()
+
+    def trouble(self, error: OSError) -> NodeError:
+        """What an error of this disk means: SpoolFull, or SpoolFailed and nothing is trusted any more.
+
+        After a failed sync the kernel may have dropped the pages and call the next sync a success, in this process or
+        in another one: so it is said to all of them, and only a start of the node takes it back.
+        """
+        if is_full(error):
+            return SpoolFull("The spool's disk is full.", fix="Free some; senders try again.")
+        if is_broken(error):
+            self._broken = True
+            try:
+                self._mark.touch(mode=0o600)
+            except OSError as second:
+                log.error("the failed disk takes no mark either", reason=second.strerror)
+        return SpoolFailed(f"{_FAILED[:-1]}: {error.strerror}.", fix=_FAILED_FIX)
+
     def path(self, file: str) -> Path:
-        """Where a file of the records lies."""
-        return self._in / file[:2] / file
+        """Where a file of the records lies. Names without a folder are of versions that had 256 of them."""
+        return self._in / file if "/" in file else self._in / file[:2] / file
 
     def holds(self, file: str, sha256: str) -> bool:
         """Whether a file below the spool is there and is what was written."""
@@ -81,79 +130,35 @@ class Spool:
         except FileNotFoundError:
             return False
 
-    def keep(self, sha256: str, meta: bytes, data_set: bytes | memoryview) -> str:
-        """Write one received object as a Part 10 file and sync the file. The folder is synced by `sync`.
+    def adopt(self, path: Path) -> str:
+        """Rename a synced file aside into the folder of this hour; returns its name there. `sync` makes it durable.
 
-        sha256:  hex digest of `data_set`, which is also the name
-        meta:    preamble, prefix and File Meta Information
-        raises:  SpoolFull
+        raises: OSError
         """
-        name = f"{sha256}.dcm"
-        target, aside = self.path(name), self._aside / f"{os.getpid()}-{uuid.uuid4().hex}"
-        if not self.has_room(len(data_set)):
-            raise SpoolFull("Less disk space is free than node.disk_reserve_mb.", fix="Free some; senders try again.")
+        hour = time.strftime("%Y%m%d%H", time.gmtime())
+        folder = self._in / hour
+        if hour != self._hour:
+            self._make(folder)
+            self._hour = hour
         try:
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123  it is a descriptor
-                    for part in (meta, data_set):
-                        view = memoryview(part)
-                        while view:
-                            view = view[file.write(view) :]
-                    os.fsync(file.fileno())
-            except OSError:
-                aside.unlink(missing_ok=True)
-                raise
-            aside.replace(target)
-        except OSError as error:
-            if error.errno in _FULL:
-                raise SpoolFull("The spool's disk is full.", fix="Free some; senders try again.") from error
-            raise
-        return name
+            path.rename(folder / path.name)
+        except FileNotFoundError:  # a purge took the folder for an empty one
+            self._make(folder)
+            path.rename(folder / path.name)
+        return f"{hour}/{path.name}"
 
-    def sync(self, files: set[str]) -> None:
-        """Make the names of these files durable: one sync for each folder."""
+    def _make(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True, mode=0o700)
+        sync_folder(self._in)  # also if another process made it: that one may not have come to its sync yet
+
+    def discard(self, file: str) -> None:
+        """Remove a received file that nothing names."""
+        self.path(file).unlink(missing_ok=True)
+
+    def sync(self, files: Iterable[str]) -> None:
+        """Make the names of these files durable: one sync for each folder. Raises OSError."""
         for folder in {self.path(file).parent for file in files}:
             sync_folder(folder)
-
-
-def output_folder(folder: Path) -> Path:
-    """Make a folder that a person named for results. Raises BadSetting."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{uuid.uuid4().hex}.probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise BadSetting(f"{folder} cannot be written: {error.strerror}.", fix="Name another folder.") from error
-    return folder
-
-
-@contextlib.contextmanager
-def written_aside(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under its name whole and synced, or not at all; `sync_folder` makes it durable.
-
-    The name aside is fixed: what a killed writer left is overwritten by the one that runs the step again.
-    """
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def file_meta(*, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str, implementation_uid: str) -> bytes:

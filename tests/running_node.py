@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from node.app import spool_of
 from node.commands import look
 from node.commands.run import alive
 from node.records import instances, jobs, sets
@@ -158,7 +159,7 @@ class RunningNode:
         with closing(self.records()) as records, records.read() as connection:
             found = instances.by_uid(connection, sop_instance_uid)
         assert found is not None, "the node never received it"
-        return self.settings.node.state.absolute() / "spool" / "in" / found.file[:2] / found.file
+        return spool_of(self.settings).path(found.file)
 
     def jobs(self) -> list[dict[str, Any]]:
         with closing(self.records()) as records:

@@ -1,7 +1,7 @@
 """Received instances, the associations that brought them, and what was put aside."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,15 @@ def add(connection: Connection, instance: Instance) -> None:
             set_={"instances": SERIES.c.instances + 1, "last_at": statement.excluded.last_at},
         )
     )
+
+
+def files_named(connection: Connection, files: Iterable[str]) -> set[str]:
+    """Which of these files of the spool a record names, as received or put aside."""
+    found: set[str] = set()
+    for file in files:
+        for table in (INSTANCES, QUARANTINE):
+            found.update(connection.execute(select(table.c.file).where(table.c.file == file)).scalars().all())
+    return found
 
 
 def quarantine(connection: Connection, instance: Instance, reason: str) -> None:

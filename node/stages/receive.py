@@ -1,53 +1,31 @@
 """Receive: bytes and a record on disk, then `Success`.
 
-The calling thread writes and syncs the file; one committing thread syncs folders and commits records for all that
-arrived since its last turn, then releases their answers. So durability costs one commit per group, not per instance.
+Each thread writes and syncs its own files; whoever has the turn syncs the folder and commits the records of all that
+wait, then the next one takes its turn. So durability costs one commit per group, not per instance, and a single sender
+waits for no other thread.
 """
 
 import hashlib
-import queue
+import mmap
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Final
 
 from sqlalchemy import Connection
 
 from node.dicom.classes import STORAGE_CLASSES
 from node.dicom.scan import Scan, Unreadable, scan
 from node.dicom.uids import is_well_formed
+from node.disk import SpoolFailed, SpoolFull
+from node.incoming import Buffers, Head, Incoming, out_of_resources
+from node.incoming import Rejected as Rejected
+from node.incoming import Status as Status
 from node.records import events, instances
 from node.records.database import Records
 from node.records.instances import Instance
-from node.spool import Spool, SpoolFull, file_meta
-
-_GROUP: Final = 64
-
-
-class Status(IntEnum):
-    """C-STORE response statuses that the node sends (PS3.4 B.2.3, PS3.7 9.1.1.1.9; DICOM_SPEC §6)."""
-
-    SUCCESS = 0x0000
-    INTERNAL_FAILURE = 0x0110
-    BAD_UID = 0x0117
-    CLASS_UNSUPPORTED = 0x0122
-    OUT_OF_RESOURCES = 0xA700
-    MISMATCH = 0xA900
-    UNREADABLE = 0xC000
-    CONFLICT = 0xC001
-    BAD_SERIES_UID = 0xC002
-    TOO_LARGE = 0xC003
-
-
-class Rejected(Exception):
-    """An instance that the node does not take. `comment`: at most 64 characters, for Error Comment (0000,0902)."""
-
-    def __init__(self, status: Status, comment: str) -> None:
-        super().__init__(f"{status:#06x} {comment}")
-        self.status = status
-        self.comment = comment
+from node.spool import Spool, file_meta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +48,7 @@ class _Waiting:
 
 
 class Intake:
-    """Takes instances, one call for each, from any number of threads.
+    """Takes instances from any number of threads.
 
     clock:        seconds since the epoch
     same_pixels:  whether two spooled files decode to equal pixels; asked only when one UID comes in two encodings
@@ -89,56 +67,113 @@ class Intake:
         self._spool, self._records, self._clock = spool, records, clock
         self._implementation_uid, self._maximum_bytes = implementation_uid, maximum_bytes
         self._same_pixels = same_pixels
-        self._queue: queue.Queue[_Waiting | None] = queue.Queue()
-        self._committer = threading.Thread(target=self._commit_groups, name="commit", daemon=True)
-        self._committer.start()
+        self._aside, self._buffers = spool.desk(), Buffers()
+        self._waiting: deque[_Waiting] = deque()
+        self._turn = threading.Lock()
+
+    def begin(self, head: Head) -> Incoming:
+        """Make ready for one object. Raises Rejected if it is clear already that it will not be taken."""
+        if not is_well_formed(head.sop_instance_uid):
+            raise Rejected(Status.BAD_UID, "Affected SOP Instance UID is not a UID")
+        if head.sop_class_uid not in STORAGE_CLASSES:
+            raise Rejected(Status.CLASS_UNSUPPORTED, "Affected SOP Class is not supported")
+        try:
+            self._spool.require_room()
+        except (SpoolFull, SpoolFailed) as error:
+            raise out_of_resources(error) from error
+        meta = file_meta(
+            sop_class_uid=head.sop_class_uid,
+            sop_instance_uid=head.sop_instance_uid,
+            transfer_syntax=head.transfer_syntax,
+            implementation_uid=self._implementation_uid,
+        )
+        return Incoming(
+            head,
+            meta=meta,
+            spool=self._spool,
+            aside=self._aside,
+            buffers=self._buffers,
+            maximum_bytes=self._maximum_bytes,
+            keep=self._keep,
+        )
 
     def store(self, arrival: Arrival) -> bool:
         """Keep one instance. Returns, when it is durable, whether it was new (False: the same one was here before).
 
         raises: Rejected, with the status to answer; nothing of the instance counts as received then
         """
-        found = examine(arrival, maximum_bytes=self._maximum_bytes)
-        uid = arrival.sop_instance_uid
-        sha256 = hashlib.sha256(arrival.data_set).hexdigest()
-        meta = file_meta(
+        head = Head(
             sop_class_uid=arrival.sop_class_uid,
-            sop_instance_uid=uid,
+            sop_instance_uid=arrival.sop_instance_uid,
             transfer_syntax=arrival.transfer_syntax,
-            implementation_uid=self._implementation_uid,
+            association=arrival.association,
+            calling_ae=arrival.calling_ae,
         )
+        if len(arrival.data_set) > self._maximum_bytes:
+            raise Rejected(Status.TOO_LARGE, f"Data set is larger than {self._maximum_bytes} bytes")
+        incoming, left = self.begin(head), memoryview(arrival.data_set)
+        while left:
+            room = incoming.buffer()
+            count = min(len(room), len(left))
+            room[:count] = left[:count]
+            left = left[count:]
+            incoming.advance(count)
+        return incoming.finish().result()
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self._aside.close()
+
+    def _keep(self, incoming: Incoming) -> "Future[bool]":
+        done: Future[bool] = Future()
         try:
-            file = self._spool.keep(sha256, meta, arrival.data_set)
-        except SpoolFull as error:
-            raise Rejected(Status.OUT_OF_RESOURCES, "No disk space; try again later") from error
-        instance = Instance(
-            sop_instance_uid=uid,
-            sop_class_uid=arrival.sop_class_uid,
+            instance = self._instance(incoming)
+        except BaseException as error:  # noqa: BLE001  whatever it was, the sender gets its answer
+            incoming.abandon()
+            done.set_exception(error)
+            return done
+        self._waiting.append(
+            _Waiting(instance=instance, same_pixels=self._equal_in_other_encoding(instance), done=done)
+        )
+        with self._turn:
+            if not done.done():
+                self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
+        return done
+
+    def _instance(self, incoming: Incoming) -> Instance:
+        """Scan and write an object; its file is synced and has its name then. Raises Rejected."""
+        head = incoming.head
+        if incoming.spilled:
+            incoming.write()
+            mapped = memoryview(mmap.mmap(incoming.descriptor, 0, prot=mmap.PROT_READ))
+            data = mapped[incoming.meta_bytes :]
+            found, sha256 = examine(head, data), hashlib.sha256(data).hexdigest()
+        else:
+            data = incoming.in_memory()
+            found, sha256 = examine(head, data), hashlib.sha256(data).hexdigest()
+            incoming.write()
+        incoming.recycle()
+        file = incoming.seal()
+        return Instance(
+            sop_instance_uid=head.sop_instance_uid,
+            sop_class_uid=head.sop_class_uid,
             study_uid=found.header["StudyInstanceUID"][0],
             series_uid=found.header["SeriesInstanceUID"][0],
-            transfer_syntax=arrival.transfer_syntax,
+            transfer_syntax=head.transfer_syntax,
             patient_key=found.patient_key,
             file=file,
-            bytes=len(arrival.data_set),
+            bytes=incoming.size,
             sha256=sha256,
             pixel_sha256=found.pixel_sha256,
             header=found.header
             | {
-                "CallingAETitle": (arrival.calling_ae,),
-                "SOPClassUID": (arrival.sop_class_uid,),
-                "SOPInstanceUID": (uid,),
+                "CallingAETitle": (head.calling_ae,),
+                "SOPClassUID": (head.sop_class_uid,),
+                "SOPInstanceUID": (head.sop_instance_uid,),
             },
-            association=arrival.association,
+            association=head.association,
             received_at=self._clock(),
         )
-        waiting = _Waiting(instance=instance, same_pixels=self._equal_in_other_encoding(instance), done=Future())
-        self._queue.put(waiting)
-        return waiting.done.result()
-
-    def close(self) -> None:
-        """Commit what waits, then stop."""
-        self._queue.put(None)
-        self._committer.join()
 
     def _equal_in_other_encoding(self, instance: Instance) -> bool:
         with self._records.read() as connection:
@@ -147,26 +182,10 @@ class Intake:
             return False
         return self._same_pixels(known.file, instance.file)
 
-    def _commit_groups(self) -> None:
-        while (first := self._queue.get()) is not None:
-            group, stop = [first], False
-            while len(group) < _GROUP:
-                try:
-                    following = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    stop = True
-                    break
-                group.append(following)
-            self._commit(group)
-            if stop:
-                return
-
     def _commit(self, group: list[_Waiting]) -> None:
         outcomes: list[bool | Rejected] = []
         try:
-            self._spool.sync({waiting.instance.file for waiting in group})
+            self._spool.sync(waiting.instance.file for waiting in group)
             with self._records.write() as connection:
                 outcomes = [_record(connection, w.instance, same_pixels=w.same_pixels) for w in group]
         except Exception as error:  # noqa: BLE001  whatever it was, every sender in the group gets its answer
@@ -180,22 +199,16 @@ class Intake:
                 waiting.done.set_result(outcome)
 
 
-def examine(arrival: Arrival, *, maximum_bytes: int) -> Scan:
-    """Check an arrival against its own command and the standard. Raises Rejected."""
-    if not is_well_formed(arrival.sop_instance_uid):
-        raise Rejected(Status.BAD_UID, "Affected SOP Instance UID is not a UID")
-    if arrival.sop_class_uid not in STORAGE_CLASSES:
-        raise Rejected(Status.CLASS_UNSUPPORTED, "Affected SOP Class is not supported")
-    if len(arrival.data_set) > maximum_bytes:
-        raise Rejected(Status.TOO_LARGE, f"Data set is larger than {maximum_bytes} bytes")
+def examine(head: Head, data_set: memoryview) -> Scan:
+    """Check a data set against its own command and the standard. Raises Rejected."""
     try:
-        found = scan(arrival.data_set, arrival.transfer_syntax)
+        found = scan(data_set, head.transfer_syntax)
     except Unreadable as error:
         raise Rejected(Status.UNREADABLE, str(error)[:64]) from error
     header = found.header
     # De-identifying tools are known to leave both UIDs empty in the data set: the command's are the object's then. One
     # that is absent altogether breaks PS3.3 C.12.1, and one that differs is another object.
-    for keyword, named in (("SOPInstanceUID", arrival.sop_instance_uid), ("SOPClassUID", arrival.sop_class_uid)):
+    for keyword, named in (("SOPInstanceUID", head.sop_instance_uid), ("SOPClassUID", head.sop_class_uid)):
         if keyword not in header:
             raise Rejected(Status.MISMATCH, f"{keyword} is missing")
         if header[keyword] not in ((), (named,)):

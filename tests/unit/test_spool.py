@@ -1,18 +1,24 @@
 """The spool: a name of ours for every file, whole or not there, and a plain word when the disk is full."""
 
+import errno
 import hashlib
 import os
-import resource
+import re
+import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pydicom
 import pytest
 
+from node.aside import Aside
+from node.disk import SpoolFailed, SpoolFull, write_whole
 from node.errors import BadSetting
-from node.spool import Spool, SpoolFull, file_meta, written_aside
+from node.spool import Spool, file_meta, written_aside
 
 META = file_meta(
     sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
@@ -24,6 +30,16 @@ DATA = b"the data set"
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
+def keep(spool: Spool, desk: Aside, data: bytes = DATA) -> str:
+    """A file the way that the intake makes one."""
+    name, descriptor = desk.create()
+    write_whole(descriptor, memoryview(META + data))
+    os.close(descriptor)
+    file = spool.adopt(desk.folder / name)
+    spool.sync({file})
+    return file
+
+
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     made = Spool(tmp_path, reserve_bytes=0)
@@ -32,35 +48,56 @@ def spool(tmp_path: Path) -> Spool:
 
 
 def files(spool: Spool) -> list[Path]:
-    return [path for path in spool.root.rglob("*") if path.is_file()]
+    return sorted(path for path in spool.root.rglob("*") if path.is_file())
 
 
-def test_a_file_is_named_by_the_digest_of_its_data_set_and_holds_what_came(spool: Spool) -> None:
-    name = spool.keep(SHA256, META, DATA)
-    spool.sync({name})
-
-    assert name == f"{SHA256}.dcm"
-    assert spool.path(name) == spool.root / "in" / SHA256[:2] / name
-    assert spool.path(name).read_bytes() == META + DATA
-    assert files(spool) == [spool.path(name)]
+@pytest.fixture
+def desk(spool: Spool) -> Iterator[Aside]:
+    with closing(spool.desk()) as made:
+        yield made
 
 
-def test_the_same_bytes_twice_are_one_file(spool: Spool) -> None:
-    assert spool.keep(SHA256, META, DATA) == spool.keep(SHA256, META, memoryview(DATA))
-    assert len(files(spool)) == 1
+def test_a_file_is_named_by_its_process_and_lies_in_the_folder_of_its_hour(spool: Spool, desk: Aside) -> None:
+    file = keep(spool, desk)
+
+    assert re.fullmatch(rf"20[0-9]{{8}}/{desk.token}-00000000\.dcm", file)
+    assert spool.path(file) == spool.root / "in" / file
+    assert spool.path(file).read_bytes() == META + DATA
+    assert files(spool) == [spool.path(file)]
 
 
-def test_nobody_else_may_read_what_was_received(spool: Spool) -> None:
-    name = spool.keep(SHA256, META, DATA)
+def test_the_same_bytes_twice_are_two_files_until_the_records_say_which_one_stays(spool: Spool, desk: Aside) -> None:
+    first, second = keep(spool, desk), keep(spool, desk)
 
-    assert stat.S_IMODE(spool.path(name).stat().st_mode) == 0o600
-    folders = [spool.root / "in", spool.path(name).parent, spool.root / "aside", spool.work, spool.out]
+    spool.discard(second)
+
+    assert files(spool) == [spool.path(first)]
+
+
+def test_files_of_versions_with_hashed_folders_are_found(spool: Spool) -> None:
+    assert spool.path(f"{SHA256}.dcm") == spool.root / "in" / SHA256[:2] / f"{SHA256}.dcm"
+
+
+def test_an_hour_whose_folder_was_purged_gets_another_one(spool: Spool, desk: Aside) -> None:
+    first = spool.path(keep(spool, desk))
+    first.unlink()
+    first.parent.rmdir()
+
+    assert spool.path(keep(spool, desk)).is_file()
+
+
+def test_nobody_else_may_read_what_was_received(spool: Spool, desk: Aside) -> None:
+    file = keep(spool, desk)
+
+    assert stat.S_IMODE(spool.path(file).stat().st_mode) == 0o600
+    folders = [spool.root / "in", spool.path(file).parent, spool.root / "aside", desk.folder, spool.work, spool.out]
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
 
 
-def test_the_meta_information_has_a_blank_preamble_and_an_even_length_for_every_value(spool: Spool) -> None:
-    name = spool.keep(SHA256, META, b"")
-    meta = pydicom.filereader.read_file_meta_info(spool.path(name))
+def test_the_meta_information_has_a_blank_preamble_and_an_even_length_for_every_value(
+    spool: Spool, desk: Aside
+) -> None:
+    meta = pydicom.filereader.read_file_meta_info(spool.path(keep(spool, desk, b"")))
 
     assert META[:132] == b"\0" * 128 + b"DICM"
     assert meta.FileMetaInformationGroupLength == len(META) - 132 - 12
@@ -68,67 +105,92 @@ def test_the_meta_information_has_a_blank_preamble_and_an_even_length_for_every_
     assert meta.ImplementationClassUID == "2.25.1"
 
 
-def test_what_a_dead_process_left_half_written_is_swept_and_what_a_living_one_writes_is_not(spool: Spool) -> None:
-    with subprocess.Popen(["true"]) as dead:
-        pass
-    left = spool.root / "aside" / f"{dead.pid}-0123"
-    alive = spool.root / "aside" / f"{os.getpid()}-0123"
-    nameless = spool.root / "aside" / "probe"
+def _die_at_work(state: str) -> None:
+    """In a process of its own: one file half-written, one renamed, and SIGKILL."""
+    spool = Spool(Path(state), reserve_bytes=0)
+    desk = spool.desk()
+    keep(spool, desk)
+    keep(spool, desk)
+    desk.create()
+    sys.stdout.write(f"{desk.token}\n")
+    sys.stdout.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def elsewhere(call: str, spool: Spool) -> subprocess.CompletedProcess[str]:
+    """Run one of this module's functions on the state folder, in another process."""
+    root = Path(__file__).parents[2]
+    code = f"import sys; sys.path.insert(0, {str(root)!r}); from tests.unit import test_spool as t; "
+    code += f"t.{call}({str(spool.root.parent)!r})"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_what_dead_processes_left_is_swept_and_what_living_ones_write_is_not(spool: Spool, desk: Aside) -> None:
+    done = elsewhere("_die_at_work", spool)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    token = done.stdout.strip()
+    recorded, orphan = sorted(f"{p.parent.name}/{p.name}" for p in (spool.root / "in").glob(f"*/{token}-*"))
+    mine = keep(spool, desk)
+    half, _ = desk.create()
     old_boot = spool.work.parent / "another-boot" / "job"
     old_boot.mkdir(parents=True)
-    for path in (left, alive, nameless, old_boot / "voxels.npy"):
-        path.write_bytes(b"half")
-    name = spool.keep(SHA256, META, DATA)
+    for left in (old_boot / "voxels.npy", spool.root / "aside" / "probe"):
+        left.write_bytes(b"half")
+    asked: list[str] = []
 
-    spool.sweep()
+    def records(files: Iterable[str]) -> set[str]:
+        asked.extend(files)
+        return {recorded}
 
-    assert sorted(files(spool)) == sorted([alive, spool.path(name)])
+    spool.sweep(records)
+
+    assert files(spool) == sorted([desk.folder / half, spool.path(mine), spool.path(recorded)])
+    assert sorted(asked) == [recorded, orphan]
+    assert [one.name for one in (spool.root / "aside").iterdir()] == [desk.token]
     assert spool.work.is_dir()
     assert not old_boot.exists()
 
 
-def test_preparing_twice_keeps_what_is_there(spool: Spool) -> None:
-    name = spool.keep(SHA256, META, DATA)
+def test_preparing_twice_keeps_what_is_there(spool: Spool, desk: Aside) -> None:
+    file = keep(spool, desk)
 
     spool.prepare()
 
-    assert files(spool) == [spool.path(name)]
+    assert files(spool) == [spool.path(file)]
 
 
-def test_below_the_reserve_nothing_is_written(tmp_path: Path) -> None:
+def test_below_the_reserve_there_is_no_room(tmp_path: Path) -> None:
     full = Spool(tmp_path, reserve_bytes=1 << 60)
     full.prepare()
 
     with pytest.raises(SpoolFull, match=r"Less disk space is free than node\.disk_reserve_mb"):
-        full.keep(SHA256, META, DATA)
-    assert files(full) == []
+        full.require_room()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS])
+def test_a_disk_that_failed_is_not_trusted_again_by_any_process_until_the_node_starts(
+    spool: Spool, tmp_path: Path, number: int
+) -> None:
+    sibling = Spool(tmp_path, reserve_bytes=0)
+    sibling.require_room()
+
+    assert isinstance(spool.trouble(OSError(number, os.strerror(number))), SpoolFailed)
+
+    for one in (spool, sibling):
+        with pytest.raises(SpoolFailed, match="Check the disk, then start the node again"):
+            one.require_room()
+    sibling.prepare()
+    sibling.require_room()
+
+
+def test_a_full_disk_is_no_failed_disk(spool: Spool) -> None:
+    assert isinstance(spool.trouble(OSError(errno.ENOSPC, "")), SpoolFull)
+    assert not spool.has_failed()
 
 
 def test_room_counts_the_object_itself(spool: Spool) -> None:
     assert spool.has_room(0)
     assert not spool.has_room(1 << 60)
-
-
-def _keep_more_than_the_limit(state: str) -> None:
-    """In a process of its own: files may have 1 MB."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-    spool = Spool(Path(state), reserve_bytes=0)
-    try:
-        spool.keep("ab" * 32, META, bytes(2 << 20))
-    except SpoolFull as error:
-        print(error)
-    print(len(files(spool)))
-
-
-def test_a_disk_that_is_full_in_mid_file_is_said_and_leaves_no_half_file(spool: Spool) -> None:
-    """A file size limit stands for the full disk: the write is cut and fails with EFBIG."""
-    root = Path(__file__).parents[2]
-    call = f"import sys; sys.path.insert(0, {str(root)!r}); from tests.unit import test_spool as t; "
-    call += f"t._keep_more_than_the_limit({str(spool.root.parent)!r})"
-    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, timeout=60, check=True)
-
-    assert done.stdout == "The spool's disk is full. Free some; senders try again.\n0\n"
-    assert files(spool) == []
 
 
 def test_a_state_folder_that_cannot_be_made_stops_the_start_with_the_fix(tmp_path: Path) -> None:
@@ -140,30 +202,30 @@ def test_a_state_folder_that_cannot_be_made_stops_the_start_with_the_fix(tmp_pat
 
 
 def test_holds_is_true_only_of_the_very_bytes(spool: Spool) -> None:
-    name = spool.keep(SHA256, b"", DATA)
-    below = f"in/{SHA256[:2]}/{name}"
+    below = "out/result.dcm"
+    (spool.root / below).write_bytes(DATA)
 
     assert spool.holds(below, SHA256)
-    spool.path(name).write_bytes(DATA + b"!")
+    (spool.root / below).write_bytes(DATA + b"!")
     assert not spool.holds(below, SHA256)
-    spool.path(name).unlink()
+    (spool.root / below).unlink()
     assert not spool.holds(below, SHA256)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def replace_with(path: Path, data: bytes) -> None:
     with written_aside(path) as file:
         file.write(data)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "kept"
-    write_whole(path, b"old")
-    write_whole(path, b"new")
+    replace_with(path, b"old")
+    replace_with(path, b"new")
     assert path.read_bytes() == b"new"
 
     with pytest.raises(FileNotFoundError):
-        write_whole(tmp_path / "missing" / "file", b"")
+        replace_with(tmp_path / "missing" / "file", b"")
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError):
-        write_whole(tmp_path / "folder", b"half")
+        replace_with(tmp_path / "folder", b"half")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["folder", "kept"]

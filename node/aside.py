@@ -1,0 +1,76 @@
+"""Where one process writes objects before they have a name in the spool, and how another one sees that it is dead.
+
+Each process has a folder of its own there and holds a lock on it. The kernel lets the lock go when the process ends,
+however it ends; so whoever gets the lock may sweep, and nobody has to trust process ids.
+"""
+
+import fcntl
+import itertools
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+_FILE_MODE: Final = 0o600
+
+
+class Aside:
+    """The folder of one process below `aside`. Its name is the first part of the name of every file that it makes.
+
+    root: the folder of all of them
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.token = secrets.token_hex(8)
+        self.folder = root / self.token
+        self.folder.mkdir(mode=0o700)
+        self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._numbers = itertools.count()
+
+    def create(self) -> tuple[str, int]:
+        """A new file: its name, and a descriptor to write and to read. Raises OSError."""
+        name = f"{self.token}-{next(self._numbers):08x}.dcm"
+        return name, os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
+
+    def remove(self, name: str) -> None:
+        (self.folder / name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Nothing of this process waits any more."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
+
+
+def sweep(root: Path, orphans: Callable[[str], None]) -> None:
+    """Remove what dead processes left below `aside`.
+
+    orphans: called with the token of each dead process before its folder goes; removes what it had renamed into the
+             spool and nobody recorded. It is called again after a crash in the middle.
+    """
+    for folder in sorted(root.iterdir()):
+        if not folder.is_dir():  # of versions that had no folders here
+            pid = folder.name.partition("-")[0]
+            if not (pid.isdigit() and Path("/proc", pid).exists()):
+                folder.unlink(missing_ok=True)
+            continue
+        for _ in _locked(folder):
+            orphans(folder.name)
+            shutil.rmtree(folder)
+
+
+def _locked(folder: Path) -> Iterator[None]:
+    """Once, with the lock of a folder whose process is dead; not at all if it lives or somebody else sweeps."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        return
+    finally:
+        os.close(descriptor)
