@@ -31,7 +31,7 @@ def native(part: Part10, number: int, *, rows: int, columns: int, allocated: int
     if length not in (wanted, wanted + wanted % 2):
         several = f"{part.frames} frames of " if part.frames > 1 else ""
         raise Refuse(f"Pixel Data has {length} bytes, {several}{rows} x {columns} of {allocated} bits are {wanted}.")
-    return bytes(part.data[at + (number - 1) * size : at + number * size])
+    return part.data[at + (number - 1) * size : at + number * size]
 
 
 def encapsulated(part: Part10, number: int) -> bytes:
@@ -78,7 +78,7 @@ def _items(data: Bytes, at: int) -> list[Piece]:
     found: list[Piece] = []
     try:
         while (tag := data[at : at + 4]) != _END:
-            (length,) = struct.unpack_from("<I", data, at + 4)
+            (length,) = struct.unpack("<I", data[at + 4 : at + 8])
             if tag != _ITEM or length > len(data) - at - 8 or len(found) > MAXIMUM_FRAGMENTS:
                 raise Refuse("The encapsulated Pixel Data can't be taken apart.", fix="Send the instance again.")
             found.append((at + 8, length))

@@ -5,14 +5,14 @@ copied byte for byte, in whatever character set it is. Inflating is limited (one
 """
 
 import logging
-import mmap
+import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
@@ -29,9 +29,9 @@ logging.getLogger("pydicom").addHandler(logging.NullHandler())
 logging.getLogger("pydicom").propagate = False
 
 Element = RawDataElement | DataElement
-Bytes = bytes | mmap.mmap
 MAXIMUM_FILE_BYTES = 1 << 32  # what one element can hold
-WHOLE_FILE_BYTES = 4 << 20  # larger files are mapped: their pixels are read frame by frame
+LONGEST_META = 1 << 20  # of File Meta Information, which has a few hundred bytes
+WHOLE_FILE_BYTES = 4 << 20  # of larger files the pixels are read frame by frame
 PIXELS = 0x7FE00008  # the first tag that can hold pixels: (7FE0,0008) to (7FE0,0010)
 _LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 _BINARY = {"US": "<H", "SS": "<h", "UL": "<I", "SL": "<i", "FL": "<f", "FD": "<d", "US or SS": "<H"}
@@ -42,6 +42,27 @@ BROKEN = (
 )  # fmt: skip
 
 
+class FileBytes:
+    """The bytes of a file, read where they are asked for. Mapping it would count against the child's address space."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._size = os.fstat(self._descriptor).st_size
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, where: slice) -> bytes:
+        start, stop, _ = where.indices(self._size)
+        return os.pread(self._descriptor, max(0, stop - start), start)
+
+
+Bytes = bytes | FileBytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class Part10:
     """One instance: File Meta values that count, raw elements before the pixels, and the encoded pixel element."""
@@ -50,7 +71,7 @@ class Part10:
     sop_class_uid: str
     sop_instance_uid: str
     dataset: Dataset  # top-level elements before (7FE0,0008), raw where pydicom leaves them raw, little endian
-    data: Bytes  # the file, or the inflated data set; mapped, not read, where it is large
+    data: Bytes  # the file, or the inflated data set
     pixels_at: int  # offset of the first pixel element in `data`
     frame: int = 0  # 1..N where `dataset` is the view of one frame of an Enhanced object (`frames.view`)
     frames: int = 1  # how many frames the pixels hold, as the file says
@@ -66,15 +87,16 @@ class Part10:
         at, order = self.pixels_at, ">" if self.transfer_syntax == EXPLICIT_BE else "<"
         if len(self.data) - at < 12:
             raise Refuse("There is no Pixel Data.", fix="Send the instance again.")
-        group, element = struct.unpack_from(f"{order}HH", self.data, at)
+        head = self.data[at : at + 12]
+        group, element = struct.unpack_from(f"{order}HH", head)
         if (group, element) != (0x7FE0, 0x0010):
             raise Refuse(f"The pixels are in ({group:04X},{element:04X}), not in Pixel Data (7FE0,0010).")
         if self.transfer_syntax == IMPLICIT_LE:
-            value, (length,) = at + 8, struct.unpack_from("<I", self.data, at + 4)
+            value, (length,) = at + 8, struct.unpack_from("<I", head, 4)
         else:
-            if self.data[at + 4 : at + 6] not in (b"OB", b"OW"):
+            if head[4:6] not in (b"OB", b"OW"):
                 raise Refuse("The value representation of Pixel Data is neither OB nor OW.")
-            value, (length,) = at + 12, struct.unpack_from(f"{order}I", self.data, at + 8)
+            value, (length,) = at + 12, struct.unpack_from(f"{order}I", head, 8)
         left = len(self.data) - value
         if length == 0xFFFFFFFF:
             return value, left, True
@@ -98,14 +120,16 @@ def read(path: str | Path) -> Part10:
     with file.open("rb") as stream:
         if file.stat().st_size <= WHOLE_FILE_BYTES:
             return parse(stream.read())
-        return parse(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        return _parse(FileBytes(file), stream)
 
 
-def parse(data: Bytes) -> Part10:
+def parse(data: bytes) -> Part10:
     """Read the bytes of one file; raises as `read`."""
-    if data[128:132] != b"DICM":
-        raise Refuse("The file is no DICOM Part 10 file.", fix="Send it through DICOM, or add File Meta Information.")
-    meta, at = _file_meta(data)
+    return _parse(data, BytesIO(data))
+
+
+def _parse(data: Bytes, stream: BinaryIO) -> Part10:
+    meta, at = _file_meta(data[:LONGEST_META])
     syntax = meta.get(0x0010, "")
     if syntax not in TRANSFER_SYNTAXES:
         known = "".join(character for character in syntax if character in "0123456789.")[:64]
@@ -115,15 +139,10 @@ def parse(data: Bytes) -> Part10:
         )
     if syntax == DEFLATED_LE:
         data, at = _inflate(data[at:]), 0
-    stream = BytesIO(data) if isinstance(data, bytes) else data
+        stream = BytesIO(data)
     stream.seek(at)
     try:
-        dataset = read_dataset(
-            stream,  # type: ignore[arg-type]  # a mapped file reads, seeks and tells
-            syntax == IMPLICIT_LE,
-            syntax != EXPLICIT_BE,
-            stop_when=_at_pixels,
-        )
+        dataset = read_dataset(stream, syntax == IMPLICIT_LE, syntax != EXPLICIT_BE, stop_when=_at_pixels)
         if syntax == EXPLICIT_BE:
             dataset = byteorder.little(dataset)
     except (*BROKEN, RecursionError) as error:
@@ -161,8 +180,6 @@ def split(path: Path) -> tuple[Meta, memoryview]:
     raises: Refuse if it is no Part 10 file of a transfer syntax that the node takes
     """
     data = path.read_bytes()
-    if data[128:132] != b"DICM":
-        raise Refuse("No DICOM Part 10 file.", fix="Add File Meta Information, or send it through DICOM.")
     meta, at = _file_meta(data)
     found = Meta(
         sop_class_uid=meta.get(0x0002, ""), sop_instance_uid=meta.get(0x0003, ""), transfer_syntax=meta.get(0x0010, "")
@@ -176,8 +193,13 @@ def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
     return int(tag) >= PIXELS
 
 
-def _file_meta(data: Bytes) -> tuple[dict[int, str], int]:
-    """The UIDs of group 0002 (Explicit VR Little Endian, PS3.10 7.1) and the offset behind it."""
+def _file_meta(data: bytes) -> tuple[dict[int, str], int]:
+    """The UIDs of group 0002 (Explicit VR Little Endian, PS3.10 7.1) and the offset behind it.
+
+    raises: Refuse if there is no Part 10 file, or its File Meta Information is not whole
+    """
+    if data[128:132] != b"DICM":
+        raise Refuse("The file is no DICOM Part 10 file.", fix="Send it through DICOM, or add File Meta Information.")
     found, at = {}, 132
     while at + 8 <= len(data) and data[at : at + 2] == b"\x02\x00":
         (element,) = struct.unpack_from("<H", data, at + 2)

@@ -17,7 +17,7 @@ from typing import Final
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.datadict import keyword_dict
 
-from node.dicom.classes import DEFLATED_LE, IMPLICIT_LE, MAXIMUM_INFLATED_BYTES
+from node.dicom.classes import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE, MAXIMUM_INFLATED_BYTES
 
 Header = Mapping[str, tuple[str, ...]]
 """DICOM keyword -> its values as text, stripped of padding. Absent attribute: no key. Empty attribute: empty tuple."""
@@ -37,10 +37,13 @@ _TEXT: Final = (
     "PatientPosition MultienergyCTAcquisition StudyInstanceUID SeriesInstanceUID SeriesNumber AcquisitionNumber "
     "InstanceNumber ImagePositionPatient ImageOrientationPatient FrameOfReferenceUID Laterality "
     "TemporalPositionIdentifier ImagesInAcquisition PhotometricInterpretation NumberOfFrames PixelSpacing "
-    "BurnedInAnnotation RescaleIntercept RescaleSlope RescaleType LossyImageCompression EchoTime RepetitionTime "
-    "InversionTime ScanningSequence SequenceVariant MRAcquisitionType MagneticFieldStrength"
+    "ConcatenationUID BurnedInAnnotation RescaleIntercept RescaleSlope RescaleType LossyImageCompression EchoTime "
+    "RepetitionTime InversionTime ScanningSequence SequenceVariant MRAcquisitionType MagneticFieldStrength"
 )
-_SHORT: Final = "SamplesPerPixel Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation"  # US
+_SHORT: Final = (  # US
+    "SamplesPerPixel Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation "
+    "InConcatenationNumber InConcatenationTotalNumber"
+)
 _DOUBLE: Final = "CTDIvol"  # FD
 # Newer than pydicom 3.0.2's dictionary: SyntheticData came with 2024b.
 _EXTRA: Final = {"SyntheticData": 0x0008001C}
@@ -109,6 +112,7 @@ class Scan:
 class _Cursor:
     data: memoryview
     implicit: bool
+    order: str = "<"  # of bytes, as struct has it
     elements: int = 0
     kept: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     devices: list[bytes] = field(default_factory=list)
@@ -121,18 +125,18 @@ class _Cursor:
             raise Unreadable(f"more than {MAX_ELEMENTS} elements")
         if end - at < 8:
             raise Unreadable(f"{end - at} bytes left at offset {at}, an element needs 8")
-        group, number = struct.unpack_from("<HH", self.data, at)
+        group, number = struct.unpack_from(f"{self.order}HH", self.data, at)
         tag = group << 16 | number
         if self.implicit or group == 0xFFFE:
-            return tag, b"", at + 8, struct.unpack_from("<I", self.data, at + 4)[0]
+            return tag, b"", at + 8, struct.unpack_from(f"{self.order}I", self.data, at + 4)[0]
         vr = bytes(self.data[at + 4 : at + 6])
         if not (vr.isalpha() and vr.isupper()):
             raise Unreadable(f"no value representation at offset {at + 4}")
         if vr not in _LONG_VRS:
-            return tag, vr, at + 8, struct.unpack_from("<H", self.data, at + 6)[0]
+            return tag, vr, at + 8, struct.unpack_from(f"{self.order}H", self.data, at + 6)[0]
         if end - at < 12:
             raise Unreadable(f"{end - at} bytes left at offset {at}, an element of this VR needs 12")
-        return tag, vr, at + 12, struct.unpack_from("<I", self.data, at + 8)[0]
+        return tag, vr, at + 12, struct.unpack_from(f"{self.order}I", self.data, at + 8)[0]
 
 
 def scan(encoded: bytes | memoryview, transfer_syntax: str) -> Scan:
@@ -144,13 +148,14 @@ def scan(encoded: bytes | memoryview, transfer_syntax: str) -> Scan:
     if transfer_syntax == DEFLATED_LE:
         with _INFLATING:
             return _scan(memoryview(_inflate(encoded)), implicit=False)
-    return _scan(memoryview(encoded), implicit=transfer_syntax == IMPLICIT_LE)
+    order = ">" if transfer_syntax == EXPLICIT_BE else "<"
+    return _scan(memoryview(encoded), implicit=transfer_syntax == IMPLICIT_LE, order=order)
 
 
-def _scan(data: memoryview, *, implicit: bool) -> Scan:
-    cursor = _Cursor(data=data, implicit=implicit)
+def _scan(data: memoryview, *, implicit: bool, order: str = "<") -> Scan:
+    cursor = _Cursor(data=data, implicit=implicit, order=order)
     _walk(cursor, 0, len(data), depth=0, end_tag=None, inside=None)
-    header = dict(_texts(cursor.kept))
+    header = dict(_texts(cursor.kept, order))
     if cursor.devices:
         header["EquipmentDeviceUID"] = tuple(_strip(value.decode("ascii", "replace")) for value in cursor.devices)
     identity = "\x1f".join("\\".join(header.get(k, ())) for k in ("PatientID", "IssuerOfPatientID", "PatientBirthDate"))
@@ -267,15 +272,15 @@ def _skip_fragments(cursor: _Cursor, at: int, end: int) -> int:
     raise Unreadable("the encapsulated pixel data is never closed")
 
 
-def _texts(kept: dict[str, tuple[int, bytes]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _texts(kept: dict[str, tuple[int, bytes]], order: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     charset = kept.get("SpecificCharacterSet", (0, b""))[1].decode("ascii", "replace")
     encodings = convert_encodings([_defined_term(_strip(part)) for part in charset.split("\\")])
     for keyword, (tag, raw) in kept.items():
         kind = KEPT[tag][1]
         if kind == "short":
-            yield keyword, tuple(str(v[0]) for v in struct.iter_unpack("<H", raw[: len(raw) // 2 * 2]))
+            yield keyword, tuple(str(v[0]) for v in struct.iter_unpack(f"{order}H", raw[: len(raw) // 2 * 2]))
         elif kind == "double":
-            yield keyword, tuple(repr(v[0]) for v in struct.iter_unpack("<d", raw[: len(raw) // 8 * 8]))
+            yield keyword, tuple(repr(v[0]) for v in struct.iter_unpack(f"{order}d", raw[: len(raw) // 8 * 8]))
         else:
             dependent = keyword in _CHARSET_DEPENDENT
             text = decode_bytes(raw, encodings, _BACKSLASH) if dependent else raw.decode("ascii", "replace")

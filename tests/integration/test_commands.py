@@ -167,7 +167,7 @@ def test_process_names_what_it_did_not_take_and_takes_the_rest(tmp_path: Path) -
     found = json.loads(said)
     assert (found["received"], found["delivered"]) == (3, 3)
     assert set(found["refused"]) == {"notes.txt"}
-    assert "No DICOM Part 10 file" in found["refused"]["notes.txt"]
+    assert "no DICOM Part 10 file" in found["refused"]["notes.txt"]
     (series,) = found["series"]
     made = sorted((tmp_path / "out" / series["series_uid"]).iterdir())
     assert {str(pydicom.dcmread(path).SeriesInstanceUID) for path in made} == {series["series_uid"]}

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -145,9 +146,11 @@ def test_a_call_that_takes_too_long_is_stopped_and_names_the_setting(tmp_path: P
 
 
 def test_an_input_that_needs_too_much_memory_is_refused_and_the_next_one_served(tmp_path: Path, image: Path) -> None:
-    large = tmp_path / "large.dcm"
-    with large.open("wb") as file:  # 900 MB on no disk: `read_bytes` alone is beyond the limit
-        file.truncate(900 << 20)
+    large, meta = tmp_path / "large.dcm", image.read_bytes()
+    start = meta.index(b"\x08\x00", 132 + 150)  # behind File Meta Information
+    with large.open("wb") as file:  # 900 MB on no disk: one element that is read whole is beyond the limit
+        file.write(meta[:start] + struct.pack("<HH2sHI", 0x0009, 0x1001, b"OB", 0, 900 << 20))
+        file.truncate(901 << 20)
     with closing(Child(memory_mb=700, seconds=60)) as child:
         with pytest.raises(Refuse, match=r"needs more memory than decoder\.memory_mb\. Raise it\."):
             child.call(SAME, {"paths": [str(large)] * 2})

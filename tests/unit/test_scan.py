@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import config
 
-from node.dicom.classes import DEFLATED_LE, EXPLICIT_LE, IMPLICIT_LE, TRANSFER_SYNTAXES
+from node.dicom.classes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, TRANSFER_SYNTAXES
 from node.dicom.part10 import split
 from node.dicom.scan import KEPT, MAX_DEPTH, Scan, Unreadable, scan
 from node.errors import Refuse
@@ -368,5 +368,6 @@ def test_every_transfer_syntax_of_the_node_can_be_scanned() -> None:
     for syntax in TRANSFER_SYNTAXES:
         deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
         data = implicit(0x00080060, b"CT") if syntax == IMPLICIT_LE else MODALITY
+        data = bytes.fromhex("00080060") + b"CS" + bytes.fromhex("0002") + b"CT" if syntax == EXPLICIT_BE else data
         data = deflater.compress(data) + deflater.flush() if syntax == DEFLATED_LE else data
         assert read(data, syntax) == {"Modality": ("CT",)}
