@@ -31,6 +31,7 @@ class Status(IntEnum):
     CONFLICT = 0xC001
     BAD_SERIES_UID = 0xC002
     TOO_LARGE = 0xC003
+    SYNTAX_UNSUPPORTED = 0xC122  # STOW-RS only (PS3.18 I.2.2): an association negotiates it
 
 
 class Rejected(Exception):
@@ -44,13 +45,17 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """One object about to come, as its command and its association name it."""
+    """One object about to come, as its command and its association name it.
+
+    study_uid: the study that it must belong to, where the sender named one before; empty for any
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax: str
     association: str
     calling_ae: str
+    study_uid: str = ""
 
 
 def out_of_resources(error: Exception) -> Rejected:

@@ -219,6 +219,8 @@ def examine(head: Head, data_set: memoryview) -> Scan:
             raise Rejected(Status.MISMATCH, f"{keyword} is missing")
         if not is_well_formed(values[0]):
             raise Rejected(Status.BAD_SERIES_UID, f"{keyword} is not a UID")
+    if head.study_uid and header["StudyInstanceUID"] != (head.study_uid,):
+        raise Rejected(Status.MISMATCH, "StudyInstanceUID is not that of the request")
     return found
 
 
