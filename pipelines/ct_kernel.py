@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,8 @@ from pipelines.ct_denoise_limits import LIMITS
 from pipelines.kernels import IDEALS, SHIPPED_KERNELS, Measured, Named, Window
 from pipelines.match import Header, number
 from pipelines.parameters import Asked, Settled
-from pipelines.pipeline import Check, Checked, Finding, Images, Parameters, Pipeline, Requires, Tiles
+from pipelines.pipeline import Checked, Finding, Images, Parameters, Pipeline, Requires, Tiles
+from pipelines.steps.by_slice import BySlice, Pair
 from pipelines.steps.checks import finite, geometry_equal, mean_shift_below, within_range
 from pipelines.steps.guards_kernel import refiltered
 from pipelines.steps.guards_protocol import hounsfield_scale, pixel_size_agrees, protocol_gate
@@ -128,8 +130,19 @@ def _uneven_pixels(headers: Sequence[Header]) -> list[str]:
     return [f"pixels of {odd[0][0]:g} by {odd[0][1]:g} mm; the conversion needs square ones"] if odd else []
 
 
+class _Filtered(Pair):
+    """A slice whose source is what the linear filter makes of it."""
+
+    @cached_property
+    def before(self) -> NDArray[np.float32]:
+        """The linear filter's slice."""
+        limit = clip(LOWEST_HU, HIGHEST_HU)
+        chosen = Parameters(values=self._case.parameters, pixel_mm=self._case.source.pixel_mm)
+        return limit(_linear(limit(self._case.source.voxels[self.index]), chosen))
+
+
 @dataclass(frozen=True)
-class against_linear:
+class against_linear(BySlice):
     """A check with the linear filter's slices in the place of the source's.
 
     Kernels differ at every edge, so a thin wall has another mean under another kernel, rightly. Against the linear
@@ -138,22 +151,22 @@ class against_linear:
     every: one slice of this many is looked at, from the middle of the first group
     """
 
-    check: Check
+    check: BySlice
     every: int = 4
 
-    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+    def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
+        """As the check says."""
+        return self.check.incomparable(case)
+
+    def measure(self, case: Checked, pair: Pair) -> Any:
+        """What the check measures."""
+        return self.check.measure(case, _Filtered(case, pair.index))
+
+    def judge(self, case: Checked, rows: Sequence[Any]) -> tuple[Finding, ...]:
         """The findings of the check, which say so in their text."""
-        shape = case.source.voxels.shape
-        if case.result.voxels.shape != shape:
-            return self.check(case)
-        taken = slice(min(self.every // 2, shape[0] - 1), None, self.every)
-        chosen = Parameters(values=case.parameters, pixel_mm=case.source.pixel_mm)
-        limit = clip(LOWEST_HU, HIGHEST_HU)
-        linear = [limit(_linear(limit(image), chosen)) for image in case.source.voxels[taken]]
-        source = replace(case.source, voxels=np.stack(linear), padding=None)
-        result = replace(case.result, voxels=case.result.voxels[taken], padding=None)
-        findings = self.check(replace(case, source=source, result=result))
-        return tuple(replace(one, text=f"Against the linear filter: {one.text}") for one in findings)
+        return tuple(
+            replace(one, text=f"Against the linear filter: {one.text}") for one in self.check.judge(case, rows)
+        )
 
 
 def ct_kernel(table: tuple[Measured, ...]) -> Pipeline:

@@ -4,14 +4,18 @@ Every check returns findings with figures; a figure over its limit holds the ser
 2x2 block means or on every few slices, and each says so. What is calibrated for a network stands in `guards_*.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.pipeline import Checked, Finding, Verdict
-from pipelines.steps.measure import box, halve, measured
+from pipelines.steps.by_slice import BySlice, Pair, same_shape
+from pipelines.steps.measure import box
 from pipelines.volume import Volume
+
+Sums = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 TISSUES: tuple[tuple[str, float, float], ...] = (
     ("air", -1100.0, -950.0),
@@ -28,14 +32,21 @@ FEWEST_VOXELS = 2000  # of a tissue, in 2x2 blocks: at a noise of 100 HU their m
 
 
 @dataclass(frozen=True)
-class finite:
+class finite(BySlice):
     """No NaN and no infinity."""
 
-    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+    def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
+        """The result alone is asked."""
+        return None if same_shape(case) else self.judge(case, [_not_finite(image) for image in case.result.voxels])
+
+    def measure(self, case: Checked, pair: Pair) -> int:
+        """How many voxels are not finite."""
+        return _not_finite(pair.after)
+
+    def judge(self, case: Checked, rows: Sequence[int]) -> tuple[Finding, ...]:
         """One finding: how many voxels are not finite."""
-        result = case.result
-        bad = sum(int(image.size - np.count_nonzero(np.isfinite(image))) for image in result.voxels)
-        text = f"{bad} of {result.voxels.size} voxels are not finite."
+        bad = sum(rows)
+        text = f"{bad} of {case.result.voxels.size} voxels are not finite."
         return (_judged(name="finite", value=float(bad), limit=0.0, good=bad == 0, text=text),)
 
 
@@ -73,19 +84,29 @@ class geometry_equal:
 
 
 @dataclass(frozen=True)
-class within_range:
+class within_range(BySlice):
     """No voxel outside of what the format holds, except where the source was outside too."""
 
     lowest_hu: float
     highest_hu: float
     tolerance_hu: float = 0.5
 
-    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+    def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
+        """Least and largest need no equal shapes."""
+        if same_shape(case):
+            return None
+        return self.judge(case, [(*_ends(case.source.voxels), *_ends(case.result.voxels))])
+
+    def measure(self, case: Checked, pair: Pair) -> tuple[float, float, float, float]:
+        """Least and largest of the source, then of the result, HU."""
+        return (*_ends(pair.before), *_ends(pair.after))
+
+    def judge(self, case: Checked, rows: Sequence[tuple[float, float, float, float]]) -> tuple[Finding, ...]:
         """One finding: by how many HU the worst voxel is outside."""
-        source, result = case.source, case.result
-        lowest = min(self.lowest_hu, float(np.min(source.voxels)))
-        highest = max(self.highest_hu, float(np.max(source.voxels)))
-        low, high = float(np.min(result.voxels)), float(np.max(result.voxels))
+        ends = np.asarray(rows, dtype=np.float64)
+        lowest = min(self.lowest_hu, float(np.min(ends[:, 0])))
+        highest = max(self.highest_hu, float(np.max(ends[:, 1])))
+        low, high = float(np.min(ends[:, 2])), float(np.max(ends[:, 3]))
         over = max(lowest - low, high - highest, 0.0)
         known = bool(np.isfinite(over)) and bool(np.isfinite(low)) and bool(np.isfinite(high))
         text = f"{low:.1f} to {high:.1f} HU; allowed {lowest:.1f} to {highest:.1f} HU."
@@ -103,7 +124,7 @@ class within_range:
 
 
 @dataclass(frozen=True)
-class mean_shift_below:
+class mean_shift_below(BySlice):
     """The mean HU of every tissue stays where it was.
 
     A tissue is where the source, averaged over 2x2 and then 3x3 blocks, lies in its band of `TISSUES`. Tissues with
@@ -113,21 +134,29 @@ class mean_shift_below:
     soft_hu: float = 2.0
     other_hu: float = 5.0
 
-    def __call__(self, case: Checked) -> tuple[Finding, ...]:
-        """One finding per tissue: mean(result - source), HU."""
-        source, result = case.source, case.result
-        if source.voxels.shape != result.voxels.shape:
-            return (_not_comparable("mean_shift", self.soft_hu),)
+    def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
+        """Nothing can be said of unequal shapes."""
+        return None if same_shape(case) else (_not_comparable("mean_shift", self.soft_hu),)
+
+    def measure(self, case: Checked, pair: Pair) -> Sums:
+        """Sum of the shifts and number of blocks, of every tissue."""
         sums = np.zeros(len(TISSUES))
         counts = np.zeros(len(TISSUES), dtype=np.int64)
-        for before, after in measured(source, result):
-            halved = halve(before)
-            shift = halve(after) - halved
-            smoothed = box(halved, 1)
-            for index, (_, lowest, highest) in enumerate(TISSUES):
-                inside = (smoothed >= lowest) & (smoothed < highest)
-                counts[index] += np.count_nonzero(inside)
-                sums[index] += np.sum(shift, where=inside, dtype=np.float64)
+        shift = pair.half_after - pair.half_before
+        smoothed = box(pair.half_before, 1)
+        for index, (_, lowest, highest) in enumerate(TISSUES):
+            inside = (smoothed >= lowest) & (smoothed < highest)
+            counts[index] = np.count_nonzero(inside)
+            sums[index] = np.sum(shift, where=inside, dtype=np.float64)
+        return sums, counts
+
+    def judge(self, case: Checked, rows: Sequence[Sums]) -> tuple[Finding, ...]:
+        """One finding per tissue: mean(result - source), HU."""
+        sums = np.zeros(len(TISSUES))
+        counts = np.zeros(len(TISSUES), dtype=np.int64)
+        for moved, blocks in rows:
+            sums += moved
+            counts += blocks
         found = [
             self._judge(name, float(total), int(count))
             for (name, *_), total, count in zip(TISSUES, sums, counts, strict=True)
@@ -164,7 +193,7 @@ class mean_shift_below:
 
 
 @dataclass(frozen=True)
-class residual_is_noise:
+class residual_is_noise(BySlice):
     """What was taken away looks like noise, not like anatomy.
 
     q = SD of (source - result) on the steepest 15 % of the result's gradients over its SD on the flattest half, inside
@@ -182,12 +211,13 @@ class residual_is_noise:
     every: int = 4
     body_hu: tuple[float, float] = (-200.0, 1500.0)
 
-    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+    def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
+        """Nothing can be said of unequal shapes."""
+        return None if same_shape(case) else (_not_comparable("residual_is_noise", self.limit),)
+
+    def judge(self, case: Checked, rows: Sequence[float | None]) -> tuple[Finding, ...]:
         """One finding: the median of q over the measured slices."""
-        source, result = case.source, case.result
-        if source.voxels.shape != result.voxels.shape:
-            return (_not_comparable("residual_is_noise", self.limit),)
-        ratios = [q for pair in measured(source, result, self.every) if (q := self._ratio(*pair)) is not None]
+        ratios = [q for q in rows if q is not None]
         if not ratios:
             text = "No measured slice has enough body to compare edges with flat regions; nothing to judge."
             return (
@@ -214,15 +244,16 @@ class residual_is_noise:
             ),
         )
 
-    def _ratio(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> float | None:
-        smooth = box(after, 1)
+    def measure(self, case: Checked, pair: Pair) -> float | None:
+        """q of one slice; None where it has too little body."""
+        smooth = pair.smooth_after
         steep = np.abs(smooth[2:, 1:-1] - smooth[:-2, 1:-1]) + np.abs(smooth[1:-1, 2:] - smooth[1:-1, :-2])
         inner = smooth[1:-1, 1:-1]
         body = (inner > self.body_hu[0]) & (inner < self.body_hu[1]) & np.isfinite(steep)
         gradients = steep[body]
         if gradients.size < FEWEST_VOXELS:
             return None
-        removed = (before - after)[1:-1, 1:-1][body]
+        removed = pair.removed[1:-1, 1:-1][body]
         flat_below, edge_above = np.quantile(gradients[::4], (0.5, 0.85))
         flat = float(np.std(removed[gradients <= flat_below]))
         edge = float(np.std(removed[gradients >= edge_above]))
@@ -237,6 +268,14 @@ def _judged(*, name: str, value: float | None, limit: float, good: bool, text: s
 def _not_comparable(name: str, limit: float) -> Finding:
     text = "Source and result have different shapes: nothing can be compared."
     return _judged(name=name, value=None, limit=limit, good=False, text=text)
+
+
+def _not_finite(image: NDArray[np.float32]) -> int:
+    return int(image.size - np.count_nonzero(np.isfinite(image)))
+
+
+def _ends(voxels: NDArray[np.float32]) -> tuple[float, float]:
+    return float(np.min(voxels)), float(np.max(voxels))
 
 
 def _same_padding(source: Volume, result: Volume) -> bool:

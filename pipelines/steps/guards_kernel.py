@@ -1,17 +1,19 @@
 """Guard on a converted kernel: filtered back, it is what came in (NETWORKS.md E-4)."""
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.kernel import apply_gain, radial
+from engines.kernel import Kernel, apply_gain, radial
 from pipelines import kernels
 from pipelines.pipeline import Checked, Finding, Verdict
 from pipelines.steps import measure
-from pipelines.steps.guards_noise import above, judged, not_comparable, same_shape
-from pipelines.steps.measure import Image
+from pipelines.steps.by_slice import BySlice, Pair, same_shape
+from pipelines.steps.guards_noise import above, judged, not_comparable
 
 VERSION = "1.0.0"
 
@@ -21,7 +23,7 @@ _BLOCK, _BLOCKS = 32, 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class refiltered:
+class refiltered(BySlice):
     """The result through the filter back to the source's kernel is the source, where both kernels show anything.
 
     RMS of (back * result - source) inside the body, both limited to the band in which source and target have a gain of
@@ -41,23 +43,29 @@ class refiltered:
     least_hu: float = 2.0
     every: int = 8
 
-    def __call__(self, case: Checked) -> tuple[Finding, ...]:
-        """One finding: the median over the measured slices."""
-        if not same_shape(case):
-            return not_comparable("refiltered", self.limit_sd)
-        y, x = case.source.voxels.shape[1:]
+    def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
+        """Nothing can be said of unequal shapes."""
+        return None if same_shape(case) else not_comparable("refiltered", self.limit_sd)
+
+    def measure(self, case: Checked, pair: Pair) -> float | None:
+        """The figure of one slice; None without body."""
         pixel_mm = float(np.mean(np.linalg.norm(case.source.affine[:3, 1:3], axis=0)))
         source = kernels.from_plain(case.parameters["source_curve"])
         target = kernels.from_plain(case.parameters["target_curve"])
-        frequency = radial((y, x), pixel_mm, _MARGIN)
-        there, made = source(frequency), target(frequency)
-        band = (there >= _SEEN) & (made >= _SEEN)
-        back = np.where(band, there / np.maximum(made, _SEEN), 0.0)
-        ratios = [
-            ratio
-            for before, after in measure.measured(case.source, case.result, self.every)
-            if (ratio := self._ratio(before, after, band.astype(np.float64), back)) is not None
-        ]
+        band, back = _filters(*pair.before.shape, pixel_mm, source, target)
+        limited = apply_gain(pair.before, band, _MARGIN)
+        off = apply_gain(pair.after, back, _MARGIN) - limited
+        smooth = measure.box(measure.box(pair.before, 2), 2)
+        body = measure.in_body(smooth)
+        corners = measure.flat_blocks(smooth, _BLOCK, _BLOCKS)
+        if np.count_nonzero(body) < _BLOCK**2 or not corners:
+            return None
+        noise = [float(np.std((limited - smooth)[y : y + _BLOCK, x : x + _BLOCK])) for y, x in corners]
+        return float(np.sqrt(np.mean(np.square(off[body])))) / max(float(np.median(noise)), self.least_hu)
+
+    def judge(self, case: Checked, rows: Sequence[float | None]) -> tuple[Finding, ...]:
+        """One finding: the median over the measured slices."""
+        ratios = [ratio for ratio in rows if ratio is not None]
         if not ratios:
             text = "No measured slice has body: the result cannot be compared with its source."
             return (judged("refiltered", None, self.limit_sd, Verdict.CAUTION, text, version=VERSION),)
@@ -67,13 +75,13 @@ class refiltered:
         verdict = Verdict.worst([above(value, self.caution_sd, Verdict.CAUTION), above(value, self.limit_sd)])
         return (judged("refiltered", value, self.limit_sd, verdict, text, version=VERSION),)
 
-    def _ratio(self, before: Image, after: Image, band: NDArray[np.float64], back: NDArray[np.float64]) -> float | None:
-        limited = apply_gain(before, band, _MARGIN)
-        off = apply_gain(after, back, _MARGIN) - limited
-        smooth = measure.box(measure.box(before, 2), 2)
-        body = measure.in_body(smooth)
-        corners = measure.flat_blocks(smooth, _BLOCK, _BLOCKS)
-        if np.count_nonzero(body) < _BLOCK**2 or not corners:
-            return None
-        noise = [float(np.std((limited - smooth)[y : y + _BLOCK, x : x + _BLOCK])) for y, x in corners]
-        return float(np.sqrt(np.mean(np.square(off[body])))) / max(float(np.median(noise)), self.least_hu)
+
+@functools.lru_cache(maxsize=2)  # the slices of a series share them
+def _filters(
+    y: int, x: int, pixel_mm: float, source: Kernel, target: Kernel
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gains: 1 in the band in which both kernels show something, and the way back within it."""
+    frequency = radial((y, x), pixel_mm, _MARGIN)
+    there, made = source(frequency), target(frequency)
+    band = (there >= _SEEN) & (made >= _SEEN)
+    return band.astype(np.float64), np.where(band, there / np.maximum(made, _SEEN), 0.0)

@@ -3,12 +3,14 @@
 All limits are data of the pipeline, calibrated and qualified by `python -m tests.bench.guards`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipelines.pipeline import Checked, Finding, Verdict
 from pipelines.steps import measure
+from pipelines.steps.by_slice import BySlice, Pair, same_shape
 from pipelines.steps.measure import Image
 
 VERSION = "1.0.0"
@@ -33,11 +35,6 @@ def above(value: float, limit: float, verdict: Verdict = Verdict.REJECT) -> Verd
     return Verdict.PASS if value <= limit else verdict
 
 
-def same_shape(case: Checked) -> bool:
-    """Whether anything can be compared; `geometry_equal` says why not."""
-    return case.source.voxels.shape == case.result.voxels.shape
-
-
 def not_comparable(name: str, limit: float) -> tuple[Finding, ...]:
     """What every comparison of unequal shapes finds."""
     text = "Source and result have different shapes: nothing can be compared."
@@ -45,7 +42,7 @@ def not_comparable(name: str, limit: float) -> tuple[Finding, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class low_frequency_lock:
+class low_frequency_lock(BySlice):
     """E-5: no region changes its HU. max |LP(result - source)|, LP of sigma 10 pixels, over every slice.
 
     The network's last layer takes what passes a low-pass of sigma 6 pixels out of its change. That filter's slope
@@ -56,22 +53,24 @@ class low_frequency_lock:
 
     limit_hu: float
 
-    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+    def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
+        """Nothing can be said of unequal shapes."""
+        return None if same_shape(case) else not_comparable("low_frequency_lock", self.limit_hu)
+
+    def measure(self, case: Checked, pair: Pair) -> float:
+        """The largest regional shift of one slice, HU."""
+        moved = measure.lowpass_half(pair.half_removed)[_BORDER:-_BORDER, _BORDER:-_BORDER]
+        return float(np.max(np.abs(moved), initial=0.0))
+
+    def judge(self, case: Checked, rows: Sequence[float]) -> tuple[Finding, ...]:
         """One finding, HU."""
-        if not same_shape(case):
-            return not_comparable("low_frequency_lock", self.limit_hu)
-        worst, where = 0.0, 0
-        for index, (before, after) in enumerate(measure.measured(case.source, case.result)):
-            moved = measure.lowpass_quarter(after - before)[_BORDER:-_BORDER, _BORDER:-_BORDER]
-            most = float(np.max(np.abs(moved), initial=0.0))
-            if not most <= worst:  # NaN too
-                worst, where = most, index
+        worst, where = _worst(rows)
         text = f"Largest regional shift {worst:.2f} HU, in slice {where + 1}; allowed {self.limit_hu:g} HU."
         return (judged("low_frequency_lock", worst, self.limit_hu, above(worst, self.limit_hu), text),)
 
 
 @dataclass(frozen=True, kw_only=True)
-class own_slice:
+class own_slice(BySlice):
     """Every result looks more like its own source than like the neighbour's.
 
     Largest mean |result - source| over mean |result - neighbouring source|, on 2x2 block means. Even where anatomy does
@@ -80,21 +79,24 @@ class own_slice:
 
     limit: float
 
-    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+    def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
+        """Nothing can be said of unequal shapes."""
+        return None if same_shape(case) else not_comparable("own_slice", self.limit)
+
+    def indices(self, total: int) -> range:
+        """All but the last one, which has no next."""
+        return range(total - 1)
+
+    def measure(self, case: Checked, pair: Pair) -> float:
+        """The share of one slice."""
+        assert pair.following is not None
+        own = float(np.mean(np.abs(pair.half_after - pair.half_before)))
+        other = float(np.mean(np.abs(pair.half_after - measure.halve(pair.following))))
+        return own / max(other, 1e-3)
+
+    def judge(self, case: Checked, rows: Sequence[float]) -> tuple[Finding, ...]:
         """One finding; nothing to find in a single slice."""
-        if not same_shape(case):
-            return not_comparable("own_slice", self.limit)
-        source, result = case.source.voxels, case.result.voxels
-        worst, where = 0.0, 0
-        before = measure.halve(source[0])
-        for index in range(len(source) - 1):
-            after, following = measure.halve(result[index]), measure.halve(source[index + 1])
-            own = float(np.mean(np.abs(after - before)))
-            other = float(np.mean(np.abs(after - following)))
-            ratio = own / max(other, 1e-3)
-            if not ratio <= worst:
-                worst, where = ratio, index
-            before = following
+        worst, where = _worst(rows)
         text = (
             f"Nearest to its neighbour is slice {where + 1}: {worst:.2f} of the distance to it; allowed {self.limit:g}."
         )
@@ -102,7 +104,7 @@ class own_slice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class noise_residual:
+class noise_residual(BySlice):
     """E-3: what was taken away is noise. Medians over the measured slices, inside the body.
 
     c   correlation of the residual with the result's fine structure: noise has none of it
@@ -124,11 +126,16 @@ class noise_residual:
     most_detail: float = 1.03
     every: int = 4
 
-    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+    def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
+        """Nothing can be said of unequal shapes."""
+        return None if same_shape(case) else not_comparable("residual_amount", self.most_taken)
+
+    def measure(self, case: Checked, pair: Pair) -> dict[str, float]:
+        """The figures of one slice; those that cannot be measured are missing."""
+        return residual(pair)
+
+    def judge(self, case: Checked, rows: Sequence[dict[str, float]]) -> tuple[Finding, ...]:
         """Four findings: residual_detail, residual_structure, residual_spectrum, residual_amount."""
-        if not same_shape(case):
-            return not_comparable("residual_amount", self.most_taken)
-        rows = [residual(*pair) for pair in measure.measured(case.source, case.result, self.every)]
         structure = _median([row["c"] for row in rows if "c" in row])
         spectrum = _median([row["nps"] for row in rows if "nps" in row])
         taken = _median([row["taken"] for row in rows if "taken" in row])
@@ -153,7 +160,7 @@ class noise_residual:
 
 
 @dataclass(frozen=True, kw_only=True)
-class structure_support:
+class structure_support(BySlice):
     """E-7, E-8: nothing of the size of a small lesion appeared or vanished. Every slice.
 
     The residual through a band that suits disks of 6 pixels' radius, over the SD of that band around: a blob that
@@ -163,23 +170,24 @@ class structure_support:
 
     limit_sd: float
 
-    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+    def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
+        """Nothing can be said of unequal shapes."""
+        return None if same_shape(case) else not_comparable("structure_support", self.limit_sd)
+
+    def measure(self, case: Checked, pair: Pair) -> float:
+        """The largest blob of one slice in SD."""
+        return blob_sd(pair)
+
+    def judge(self, case: Checked, rows: Sequence[float]) -> tuple[Finding, ...]:
         """One finding: the largest blob in SD."""
-        if not same_shape(case):
-            return not_comparable("structure_support", self.limit_sd)
-        worst, where = 0.0, 0
-        for index, (before, after) in enumerate(measure.measured(case.source, case.result)):
-            most = blob_sd(before, after)
-            if not most <= worst:
-                worst, where = most, index
+        worst, where = _worst(rows)
         text = f"Largest blob in what was removed: {worst:.1f} SD, in slice {where + 1}; allowed {self.limit_sd:g}."
         return (judged("structure_support", worst, self.limit_sd, above(worst, self.limit_sd), text),)
 
 
-def residual(before: Image, after: Image) -> dict[str, float]:
+def residual(pair: Pair) -> dict[str, float]:
     """The figures of `noise_residual` for one slice; those that cannot be measured are missing."""
-    removed = before - after
-    smooth = measure.box(after, 1)
+    before, after, removed, smooth = pair.before, pair.after, pair.removed, pair.smooth_after
     body = measure.in_body(smooth)
     if np.count_nonzero(body) < _FEWEST:
         return {}
@@ -215,15 +223,24 @@ def _in_blocks(before: Image, removed: Image) -> dict[str, float]:
     return {"taken": taken, "nps": 0.5 * float(np.abs(one - other).sum())}
 
 
-def blob_sd(before: Image, after: Image) -> float:
+def blob_sd(pair: Pair) -> float:
     """The figure of `structure_support` for one slice; 0 without body."""
-    small = measure.halve(before - after)
+    small = pair.half_removed
     band = measure.box(measure.box(small, 1), 1) - measure.box(measure.box(small, 4), 4)
     around = np.sqrt(measure.box(measure.box(np.square(band), 8), 8))
-    body = measure.in_body(measure.halve(measure.box(after, 1)))[8:-8, 8:-8]
+    body = measure.in_body(measure.halve(pair.smooth_after))[8:-8, 8:-8]
     if np.count_nonzero(body) < _FEWEST // 4:
         return 0.0
     return float(np.max(np.abs(band)[8:-8, 8:-8][body] / np.maximum(around[8:-8, 8:-8][body], 0.5)))
+
+
+def _worst(values: Sequence[float]) -> tuple[float, int]:
+    """The largest value and where it stands; one that is no number counts as largest."""
+    worst, where = 0.0, 0
+    for index, value in enumerate(values):
+        if not value <= worst:  # NaN too
+            worst, where = value, index
+    return worst, where
 
 
 def _median(values: list[float]) -> float | None:

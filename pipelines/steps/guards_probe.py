@@ -1,5 +1,6 @@
 """Guards that run the network once more on a slice with probe lesions that never leave memory (NETWORKS.md E-6)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -7,7 +8,8 @@ import numpy as np
 
 from pipelines.pipeline import Checked, Finding, Verdict
 from pipelines.steps import measure
-from pipelines.steps.guards_noise import above, judged, not_comparable, same_shape
+from pipelines.steps.by_slice import BySlice, Pair, same_shape
+from pipelines.steps.guards_noise import above, judged, not_comparable
 from pipelines.steps.measure import Image
 
 VERSION = "1.0.0"
@@ -20,8 +22,12 @@ _SOFT_PX = 0.6  # of the edge: the point spread of a body kernel
 _FAR_PX = 64  # from any disk: the network's answer there should be the one that was given
 
 
+Seen = tuple[list[tuple[float, float]], float | None]
+"""Of one slice: (radius px, kept share of the contrast) of every disk; the difference far from them, HU."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class probe_lesions:
+class probe_lesions(BySlice):
     """E-6: disks put into the patient's own flat parts come out of the network with their contrast.
 
     Twelve disks of radius 3 and 6 pixels, +-20 and +-40 HU, edges blurred, in one slice of `every`; kept = mean change
@@ -37,23 +43,27 @@ class probe_lesions:
     again_hu: float
     every: int = 20
 
-    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+    def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
+        """Nothing can be said of unequal shapes."""
+        return None if same_shape(case) else not_comparable("probe_r6", self.least_large)
+
+    def measure(self, case: Checked, pair: Pair) -> Seen | None:
+        """Kept shares of the disks of one slice, and the difference elsewhere; None without a flat part."""
+        places = places_of(pair.before)
+        if not places:
+            return None
+        probe = field(pair.before.shape, places)
+        change = case.again(pair.before + probe) - pair.after
+        return contrasts(probe, change, places), _elsewhere(pair.before, change, places)
+
+    def judge(self, case: Checked, rows: Sequence[Seen | None]) -> tuple[Finding, ...]:
         """Three findings: probe_r3, probe_r6, same_again."""
-        if not same_shape(case):
-            return not_comparable("probe_r6", self.least_large)
+        seen = [row for row in rows if row is not None]
         kept: dict[float, list[float]] = {radius: [] for radius in RADII_PX}
-        differences: list[float] = []
-        for index in measure.sampled(len(case.source.voxels), self.every):
-            before, after = case.source.voxels[index], np.asarray(case.result.voxels[index])
-            places = places_of(before)
-            if not places:
-                continue
-            probe = field(before.shape, places)
-            again = case.again(before + probe)
-            for radius, value in contrasts(probe, again - after, places):
+        for shares, _ in seen:
+            for radius, value in shares:
                 kept[radius].append(value)
-            if (off := _elsewhere(before, again - after, places)) is not None:
-                differences.append(off)
+        differences = [off for _, off in seen if off is not None]
         least = dict(zip(RADII_PX, (self.least_small, self.least_large), strict=True))
         return (
             *(_kept(radius, kept[radius], least[radius]) for radius in RADII_PX),

@@ -12,7 +12,9 @@ import numpy as np
 
 from pipelines.pipeline import Checked, Finding, Range, Verdict
 from pipelines.steps import measure
+from pipelines.steps.by_slice import BySlice, Pair
 from pipelines.steps.guards_noise import above, judged
+from pipelines.steps.measure import Image
 
 VERSION = "1.0.0"
 
@@ -141,7 +143,7 @@ class pixel_size_agrees:
 
 
 @dataclass(frozen=True, kw_only=True)
-class hounsfield_scale:
+class hounsfield_scale(BySlice):
     """The source's values are Hounsfield units: air lies at -1000, and most of the rest between fat and soft tissue.
 
     A rescale intercept that is wrong moves everything alike, which no comparison of source and result can see.
@@ -153,9 +155,17 @@ class hounsfield_scale:
     air_hu: float
     every: int = 4
 
-    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+    def measure(self, case: Checked, pair: Pair) -> Image:
+        """Means of 4x4 blocks in one row; blocks with padding or at the very floor are left out."""
+        small = measure.halve(pair.half_before)
+        good = small > float(pair.before.min()) + 0.01
+        if case.source.padding is not None:
+            good &= measure.halve(measure.halve(case.source.padding[pair.index].astype(np.float32))) == 0.0
+        return small[good]
+
+    def judge(self, case: Checked, rows: Sequence[Image]) -> tuple[Finding, ...]:
         """One finding: the distance of air from -1000 HU."""
-        values = scale_values(case, self.every)
+        values = np.concatenate(rows)
         offset, strange = air_offset(values), strangeness(values)
         if strange > _MOST_STRANGE:
             text = f"{100 * strange:.0f} % of the source lie below -1150 or above 700 HU: not Hounsfield units."
@@ -174,20 +184,7 @@ _LEAST_AIR = 0.02
 _AIR_HU = (-1057.0, -945.0)
 
 
-def scale_values(case: Checked, every: int) -> measure.Image:
-    """Means of 4x4 blocks of the measured slices in one row; blocks with padding or at the very floor are left out."""
-    rows = []
-    for index in measure.sampled(len(case.source.voxels), every):
-        image = case.source.voxels[index]
-        small = measure.halve(measure.halve(image))
-        good = small > float(image.min()) + 0.01
-        if case.source.padding is not None:
-            good &= measure.halve(measure.halve(case.source.padding[index].astype(np.float32))) == 0.0
-        rows.append(small[good])
-    return np.concatenate(rows)
-
-
-def air_offset(values: measure.Image) -> float | None:
+def air_offset(values: Image) -> float | None:
     """Where the peak of air lies, HU from -1000; None when there is too little air or its peak is not in sight.
 
     Emphysema has a broad peak of its own around -930 HU: nothing is looked for above -945 HU, and a peak that does not
@@ -202,7 +199,7 @@ def air_offset(values: measure.Image) -> float | None:
     return float(np.median(air)) + 1000.0 if air.size >= max(_LEAST_AIR * values.size, 100) else None
 
 
-def strangeness(values: measure.Image) -> float:
+def strangeness(values: Image) -> float:
     """Share of the values that are neither air, lung, soft tissue nor spongy bone."""
     return float(np.mean((values < -1150.0) | (values > 700.0))) if values.size else 0.0
 

@@ -1,0 +1,98 @@
+"""Checks that look at one slice after the other: what they measure of a slice may be taken as soon as it was made.
+
+The figures are those of the whole series, whatever the order in which its slices were measured.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pipelines.pipeline import Checked, Finding
+from pipelines.steps import measure
+from pipelines.steps.measure import Image
+
+
+class Pair:
+    """One slice before and after; what several checks take of it is computed once.
+
+    before, after: (y, x) HU, float32
+    """
+
+    def __init__(self, case: Checked, index: int) -> None:
+        self._case, self.index = case, index
+
+    @cached_property
+    def before(self) -> Image:
+        """The source's slice."""
+        return np.asarray(self._case.source.voxels[self.index])
+
+    @cached_property
+    def after(self) -> Image:
+        """The result's slice."""
+        return np.asarray(self._case.result.voxels[self.index])
+
+    @cached_property
+    def following(self) -> Image | None:
+        """The source's next slice; None for the last one."""
+        voxels = self._case.source.voxels
+        return np.asarray(voxels[self.index + 1]) if self.index + 1 < len(voxels) else None
+
+    @cached_property
+    def removed(self) -> Image:
+        """Source minus result."""
+        return self.before - self.after
+
+    @cached_property
+    def half_before(self) -> Image:
+        """2x2 means of the source."""
+        return measure.halve(self.before)
+
+    @cached_property
+    def half_after(self) -> Image:
+        """2x2 means of the result."""
+        return measure.halve(self.after)
+
+    @cached_property
+    def half_removed(self) -> Image:
+        """2x2 means of what was removed."""
+        return measure.halve(self.removed)
+
+    @cached_property
+    def smooth_after(self) -> Image:
+        """3x3 means of the result."""
+        return measure.box(self.after, 1)
+
+
+class BySlice(ABC):
+    """A check in two parts: what it measures of one slice, and its judgement over the series."""
+
+    @abstractmethod
+    def measure(self, case: Checked, pair: Pair) -> Any:
+        """The figures of one slice; looks at nothing but that slice and the source's next one."""
+
+    @abstractmethod
+    def judge(self, case: Checked, rows: Sequence[Any]) -> tuple[Finding, ...]:
+        """The findings. rows: of the measured slices, in their order; looks at no voxel of `case`."""
+
+    def indices(self, total: int) -> range:
+        """The slices that are measured, of a series of so many."""
+        return measure.sampled(total, getattr(self, "every", 1))
+
+    def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
+        """The findings when source and result have other shapes; None when that is no hindrance."""
+        return None
+
+    def __call__(self, case: Checked) -> tuple[Finding, ...]:
+        """The findings of the whole series."""
+        if (findings := self.incomparable(case)) is not None:
+            return findings
+        indices = self.indices(len(case.source.voxels))
+        return self.judge(case, [self.measure(case, Pair(case, index)) for index in indices])
+
+
+def same_shape(case: Checked) -> bool:
+    """Whether anything can be compared; `geometry_equal` says why not."""
+    return case.source.voxels.shape == case.result.voxels.shape
