@@ -18,6 +18,7 @@ from node.settings_destinations import DicomDestination as DicomDestination
 from node.settings_destinations import FolderDestination as FolderDestination
 from node.settings_receiver import Peer as Peer
 from node.settings_receiver import Receiver as Receiver
+from node.settings_receiver import is_loopback
 from pipelines.kernels import Measured, outside_training
 from pipelines.match import Condition
 
@@ -40,6 +41,7 @@ class Assemble(Part):
 
     settle_s: Seconds = 1.0  # after the last association of the sender was released
     quiet_s: Seconds = 30.0  # without evidence: this much silence (DICOM_SPEC §6)
+    named_wait_s: Seconds = 600.0  # instances that a believed peer named and that are not here: so long after the last
     ask: Name | None = None  # a destination that answers C-FIND with Number of Series Related Instances (0020,1209)
 
 
@@ -133,6 +135,7 @@ class Page(Part):
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    without_login: bool = False  # open it to other machines although whoever reaches it may read it
 
 
 class Settings(Part):
@@ -177,6 +180,16 @@ class Settings(Part):
         asked = self.assemble.ask
         if asked is not None and asked not in {d.name for d in self.destinations if d.kind == "dicom"}:
             yield f"assemble.ask names {asked!r}, which is no destination of kind dicom"
+
+    def unsafe(self) -> list[str]:
+        """What the node must not open, and what to do; empty if there is nothing."""
+        found = list(self.receiver.unsafe())
+        if not is_loopback(self.page.host) and not self.page.without_login:
+            found.append(
+                f"page.host is {self.page.host}, so that other machines reach a page without a login; put a proxy with a "
+                "login before 127.0.0.1, or in a closed network set page.without_login = true"
+            )
+        return found
 
     def destination(self, name: str) -> Destination:
         """The destination of that name. Raises KeyError if the settings have none."""
