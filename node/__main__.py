@@ -146,9 +146,10 @@ def show(
 ) -> None:
     """All that is known of a series: what came, why it matched or not, what was made, where it went."""
     from node.commands import look
+    from node.settings import load
 
     with _records(settings) as records:
-        _print(look.show(records, series), as_json=as_json, text=texts.show)
+        _print(look.show(records, series, load(settings).assemble), as_json=as_json, text=texts.show)
 
 
 @app.command()

@@ -1,13 +1,16 @@
 """`imaging-node jobs`, `show` and `replay`: what the records say, and asking for another run."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
+from node.completeness import Complete, Waiting, contiguous
 from node.errors import BadSetting
 from node.records import deliveries, events, instances, jobs, sets
 from node.records.database import Records
 from node.records.states import DispatchState, JobState, SetState
-from node.stages.assemble import Waiting, contiguous
+from node.settings import Assemble
+from node.stages.assemble import Assembler
 
 _REPLAYABLE = frozenset({JobState.HELD, JobState.REFUSED, JobState.FAILED})
 
@@ -20,8 +23,12 @@ def listing(records: Records, *, limit: int) -> list[dict[str, Any]]:
         ]
 
 
-def show(records: Records, key: str) -> dict[str, Any]:
-    """All that is known of a series (Series Instance UID) or a job (its id or the start of it). Raises BadSetting."""
+def show(records: Records, key: str, assemble: Assemble | None = None) -> dict[str, Any]:
+    """All that is known of a series (Series Instance UID) or a job (its id or the start of it).
+
+    assemble: the settings, which say how long a series is waited for; default: the usual ones
+    raises:   BadSetting
+    """
     with records.read() as connection:
         series_uid = jobs.source_series(connection, key) or key
         received = instances.of_series(connection, series_uid)
@@ -37,9 +44,6 @@ def show(records: Records, key: str) -> dict[str, Any]:
             "quarantined": instances.quarantined(connection, series_uid),
             "sets": [],
         }
-        if sets.is_open(connection, series_uid):
-            verdict = contiguous([member for _, member in received])
-            found["waits_for"] = verdict.reason if isinstance(verdict, Waiting) else "the sender to be done"
         for one in sets.of_series(connection, series_uid):
             made = jobs.of_set(connection, one["id"])
             found["sets"].append(
@@ -62,7 +66,21 @@ def show(records: Records, key: str) -> dict[str, Any]:
                     ],
                 }
             )
+    verdict = Assembler(records, assemble or Assemble(), clock=time.time).look(series_uid)
+    if verdict is not None:
+        slices = contiguous([member.header for _, member in received])
+        found["waits_for"] = _waits_for(verdict, slices)
     return found
+
+
+def _waits_for(verdict: Complete | Waiting, slices: Complete | Waiting) -> str:
+    if isinstance(verdict, Complete):
+        return "the worker, which takes it next"
+    reasons = [verdict.reason, *([slices.reason] if isinstance(slices, Waiting) else [])]
+    if verdict.until is not None:
+        until = datetime.fromtimestamp(verdict.until, UTC).astimezone()
+        reasons.append(f"if nothing more comes, until {until:%Y-%m-%d %H:%M:%S}")
+    return "; ".join(dict.fromkeys(reasons))
 
 
 def replay(records: Records, key: str) -> list[str]:

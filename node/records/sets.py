@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
@@ -11,28 +10,6 @@ from node.records import events
 from node.records.instances import Instance, from_row
 from node.records.states import SetState
 from node.records.tables import INSTANCES, MEMBERS, SERIES, SETS
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenSeries:
-    """A series with instances that no set holds yet. Times: seconds since the epoch."""
-
-    series_uid: str
-    instances: int
-    first_at: float
-    last_at: float
-
-
-def open_series(connection: Connection) -> list[OpenSeries]:
-    columns = (SERIES.c.series_uid, SERIES.c.instances, SERIES.c.first_at, SERIES.c.last_at)
-    rows = connection.execute(select(*columns).where(SERIES.c.instances > SERIES.c.frozen).order_by(SERIES.c.first_at))
-    return [OpenSeries(**row) for row in rows.mappings().all()]
-
-
-def is_open(connection: Connection, series_uid: str) -> bool:
-    """Whether a series has instances that no set holds yet."""
-    query = select(SERIES.c.instances > SERIES.c.frozen).where(SERIES.c.series_uid == series_uid)
-    return bool(connection.execute(query).scalar_one())
 
 
 def digest(members: Sequence[Instance]) -> str:

@@ -2,7 +2,20 @@
 
 from typing import Final
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -24,6 +37,7 @@ ASSOCIATIONS: Final = Table(
     Column("opened_at", Float, nullable=False),
     Column("closed_at", Float, index=True),
     Column("ending", String(16)),  # released, aborted, lost (the receiver died)
+    Index("ix_associations_open", "calling_ae", sqlite_where=text("closed_at IS NULL")),
 )
 
 SERIES: Final = Table(
@@ -37,6 +51,7 @@ SERIES: Final = Table(
     ),  # instances in the newest set; fewer than `instances`: work to do
     Column("first_at", Float, nullable=False),
     Column("last_at", Float, nullable=False),
+    Index("ix_series_open", "first_at", sqlite_where=text("instances > frozen")),
 )
 
 INSTANCES: Final = Table(
@@ -84,6 +99,7 @@ SETS: Final = Table(
     Column("last_received_at", Float, nullable=False),
     Column("frozen_at", Float, nullable=False),
     UniqueConstraint("series_uid", "version"),
+    Index("ix_sets_to_start", "frozen_at", sqlite_where=text("run > started_run")),
 )
 
 MEMBERS: Final = Table(

@@ -1,84 +1,47 @@
 """Assemble: instances of a series become a frozen, complete set. By evidence; a quiet timer is the last resort.
 
-Evidence, best first (DESIGN decision 8):
-
-1. the archive says how many instances the series has, and all of them are here;
-2. every association that brought slices was released, the sender has none open, and the slices are contiguous;
-3. nothing came for `quiet_s`.
-
-An association that was aborted, or whose receiver died, says that slices are missing, not that the series is complete:
-only a later association of the same sender that was released mends that.
+What counts as evidence, and in which order, stands in `node/completeness.py`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
-from node.dicom.geometry import stack
+from node import completeness
+from node.completeness import Complete, Waiting
 from node.errors import Retry
 from node.log import log
-from node.records import instances, sets
+from node.records import evidence, instances, open_series, sets
 from node.records.database import Records
-from node.records.instances import Instance
-from node.records.sets import OpenSeries
-from node.records.states import Ending
+from node.records.evidence import Evidence
+from node.records.open_series import OpenSeries
 from node.settings import Assemble
 
-_FEWEST_FOR_SPACING = 3  # two gaps are the fewest that can be called even
 
+@dataclass(kw_only=True)
+class _Known:
+    """What was read of a series already; most of it never changes.
 
-@dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """Not complete yet, and for what the node waits."""
-
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Complete:
-    """Complete, and how the node knows."""
-
-    evidence: str
-
-
-def released_and_settled(
-    series: OpenSeries, associations: Sequence[dict[str, Any]], *, open_from_sender: int, now: float, settle_s: float
-) -> Waiting | None:
-    """What still speaks against the sender being done; None if nothing does.
-
-    associations:      those that brought slices of the series: opened_at, closed_at, ending
-    open_from_sender:  associations of the same AE titles that are open now, whatever they carry
+    instances:    how many the series had when `by_slices` was found out
+    row:          the newest instance whose association is known
+    associations: those that brought instances; None where one of them may have ended since
+    words:        how often peers spoke of it and when last, as `said` was read
+    compared:     (instances, words) for which `by_word` had the UIDs compared
     """
-    if open_from_sender:
-        return Waiting(reason=f"{open_from_sender} association(s) of the sender are open")
-    if not associations:
-        return Waiting(reason="the association that brought it was not recorded")
-    mended = [a["opened_at"] for a in associations if a["ending"] == Ending.RELEASED]
-    broken = [a for a in associations if a["ending"] != Ending.RELEASED]
-    if any(all(opened <= a["opened_at"] for opened in mended) for a in broken):
-        return Waiting(reason="an association broke off and no later one was released")
-    # One association per image is a habit of some senders: wait a few of their pauses, not only `settle_s`.
-    ordered = sorted(associations, key=lambda a: float(a["opened_at"]))
-    pause_s, latest = 0.0, ordered[0]["closed_at"]
-    for association in ordered[1:]:
-        pause_s = max(pause_s, association["opened_at"] - latest)
-        latest = max(latest, association["closed_at"])
-    wanted_s = max(settle_s, 3 * pause_s)
-    if now - max(latest, series.last_at) < wanted_s:
-        return Waiting(reason=f"the sender released {now - latest:.1f} s ago; {wanted_s:.1f} s are wanted")
-    return None
 
-
-def contiguous(members: Sequence[Instance]) -> Complete | Waiting:
-    """Whether the slices themselves say that none is missing."""
-    if len(members) < _FEWEST_FOR_SPACING:
-        return Waiting(reason=f"{len(members)} slice(s) cannot show that none is missing")
-    found = stack([member.header for member in members])
-    if found.problem is not None:
-        return Waiting(reason=f"the slices do not show that none is missing: {found.problem}")
-    return Complete(evidence=f"associations released, {len(members)} slices every {found.gap_mm or 0:.3f} mm")
+    instances: int = 0
+    by_slices: Complete | Waiting | None = None
+    by_archive: Complete | Waiting | None = None
+    asked: bool = False
+    row: int = 0
+    keys: set[str] = field(default_factory=set)
+    associations: list[dict[str, Any]] | None = None
+    words: tuple[int, float] = (0, 0.0)
+    said: Sequence[Evidence] = ()
+    compared: tuple[int, tuple[int, float]] | None = None
+    by_word: Complete | Waiting | None = None
 
 
 class Assembler:
@@ -98,11 +61,7 @@ class Assembler:
     ) -> None:
         self._records, self._settings, self._clock, self._ask = records, settings, clock, ask
         self._broken: dict[str, int] = {}  # series -> how many instances it had when looking at it broke
-        self._waiting: dict[str, tuple[int, Waiting]] = {}  # series -> (instances then, what its slices lacked)
-
-    def waiting(self) -> dict[str, str]:
-        """Series that the slices themselves call incomplete, and why."""
-        return {uid: waiting.reason for uid, (_, waiting) in self._waiting.items()}
+        self._known: dict[str, _Known] = {}
 
     def freeze_complete(self, *, everything_is_here: bool = False) -> list[str]:
         """Freeze what is complete; returns the new sets.
@@ -110,73 +69,129 @@ class Assembler:
         everything_is_here: the caller knows that no more will come
         """
         with self._records.read() as connection:
-            series_list = sets.open_series(connection)
+            waiting = open_series.every(connection)
+            words = open_series.spoken_of(connection) if waiting else {}
+            senders = open_series.open_senders(connection) if waiting else {}
+        self._known = {uid: self._known[uid] for one in waiting if (uid := one.series_uid) in self._known}
         frozen = []
-        for series in series_list:
-            if self._broken.get(series.series_uid) == series.instances:
+        for series in waiting:
+            uid = series.series_uid
+            if self._broken.get(uid) == series.instances:
                 continue
             try:
-                set_id = self._freeze_if_complete(series, everything_is_here=everything_is_here)
+                if everything_is_here:
+                    verdict: Complete | Waiting = Complete(evidence="all files of the folder")
+                else:
+                    verdict = self._look_at(series, words.get(uid, (0, 0.0)), senders)
+                set_id = self._freeze(series, verdict) if isinstance(verdict, Complete) else None
             except OperationalError:
                 raise  # the records are locked or their disk is full: no fault of this series
             except Exception:  # noqa: BLE001  one series that breaks this must not keep all others waiting
                 log.exception("a series could not be looked at; it waits for another slice or another start")
-                self._broken[series.series_uid] = series.instances
+                self._broken[uid] = series.instances
                 continue
             if set_id is not None:
                 frozen.append(set_id)
         return frozen
 
-    def _freeze_if_complete(self, series: OpenSeries, *, everything_is_here: bool) -> str | None:
-        verdict = Complete(evidence="all files of the folder") if everything_is_here else self._look_at(series)
-        if isinstance(verdict, Waiting):
-            return None
-        set_id = self._freeze(series, verdict)
-        if set_id is not None:
-            self._waiting.pop(series.series_uid, None)
-        return set_id
-
-    def _look_at(self, series: OpenSeries) -> Complete | Waiting:
-        now = self._clock()
-        # A clock that was set back must not stop the timer: what came in the future counts as quiet.
-        if not 0 <= now - series.last_at < self._settings.quiet_s:
-            return Complete(evidence=f"nothing came for {self._settings.quiet_s:g} s")
+    def look(self, series_uid: str) -> Complete | Waiting | None:
+        """What would be found out about a series now; None if nothing of it waits."""
         with self._records.read() as connection:
-            keys = instances.association_keys(connection, series.series_uid)
-            associations = instances.associations(connection, keys)
-            senders = sorted({a["calling_ae"] for a in associations})
-            open_now = instances.open_from(connection, senders)
-        waiting = released_and_settled(
-            series, associations, open_from_sender=open_now, now=now, settle_s=self._settings.settle_s
-        )
+            series = open_series.of_uid(connection, series_uid)
+            if series is None:
+                return None
+            words, senders = open_series.spoken_of(connection), open_series.open_senders(connection)
+        return self._look_at(series, words.get(series_uid, (0, 0.0)), senders)
+
+    def _look_at(self, series: OpenSeries, words: tuple[int, float], senders: dict[str, int]) -> Complete | Waiting:
+        now, settings = self._clock(), self._settings
+        known = self._known.setdefault(series.series_uid, _Known())
+        word = self._by_word(series, known, words)
+        if isinstance(word, Complete):
+            return word
+        # A clock that was set back must not stop a timer: what came in the future counts as long ago.
+        named_until = max(series.last_at, words[1]) + settings.named_wait_s
+        if word is not None and now - series.last_at >= 0 and now < named_until:
+            return Waiting(reason=word.reason, until=named_until)
+        unfinished = completeness.unfinished(known.said)
+        if not 0 <= now - series.last_at < settings.quiet_s:
+            but = [one.reason for one in (word, unfinished) if one is not None]
+            return Complete(evidence="; but ".join([f"nothing came for {settings.quiet_s:g} s", *but]))
+        found = word or unfinished or self._by_senders_and_slices(series, known, senders, now)
+        if isinstance(found, Waiting) and found.until is None:
+            return Waiting(reason=found.reason, until=series.last_at + settings.quiet_s)
+        return found
+
+    def _by_word(self, series: OpenSeries, known: _Known, words: tuple[int, float]) -> Complete | Waiting | None:
+        if not words[0]:
+            return None
+        if known.words != words:
+            with self._records.read() as connection:
+                known.said = evidence.of_series(connection, series.series_uid)
+            known.words = words
+        if known.compared != (series.instances, words):
+            known.by_word = completeness.by_word(known.said, series.instances)
+            if known.by_word is None:
+                with self._records.read() as connection:
+                    here = open_series.uids(connection, series.series_uid)
+                known.by_word = completeness.by_word(known.said, here)
+            known.compared = (series.instances, words)
+        return known.by_word
+
+    def _by_senders_and_slices(
+        self, series: OpenSeries, known: _Known, senders: dict[str, int], now: float
+    ) -> Complete | Waiting:
+        self._read_associations(series, known)
+        associations = known.associations or []
+        open_now = sum(senders.get(title, 0) for title in {a["calling_ae"] for a in associations})
+        waiting = completeness.not_released(associations, open_from_sender=open_now)
         if waiting is not None:
             return waiting
-        known = self._waiting.get(series.series_uid)
-        if known is not None and known[0] == series.instances:
-            return known[1]
-        verdict = self._ask_archive(series) or contiguous(self._members(series))
-        if isinstance(verdict, Waiting):
-            self._waiting[series.series_uid] = (series.instances, verdict)
-        return verdict
+        waiting = completeness.not_settled(series, associations, now=now, settle_s=self._settings.settle_s)
+        if waiting is not None and not self._has_its_number(series, known):
+            return waiting
+        if known.by_slices is None:
+            with self._records.read() as connection:
+                known.by_slices = completeness.contiguous(open_series.headers(connection, series.series_uid))
+        if waiting is not None:
+            at_once = isinstance(known.by_slices, Complete) and known.by_slices.at_once
+            return known.by_slices if at_once else waiting
+        if not known.asked:
+            known.by_archive, known.asked = self._ask_archive(series), True
+        return known.by_archive or known.by_slices
+
+    def _read_associations(self, series: OpenSeries, known: _Known) -> None:
+        if known.instances != series.instances:
+            with self._records.read() as connection:
+                more, known.row = open_series.associations_after(connection, series.series_uid, known.row)
+            if more - known.keys:
+                known.keys |= more
+                known.associations = None
+            known.instances, known.by_slices, known.by_archive, known.asked = series.instances, None, None, False
+        if known.associations is None or any(a["closed_at"] is None for a in known.associations):
+            with self._records.read() as connection:
+                known.associations = instances.associations(connection, sorted(known.keys))
+
+    def _has_its_number(self, series: OpenSeries, known: _Known) -> bool:
+        """Whether the slices are worth a look before the sender has settled: their number is what they state."""
+        if known.by_slices is not None:
+            return True
+        with self._records.read() as connection:
+            stated = open_series.stated_number(connection, series.series_uid)
+        return str(stated) == str(series.instances)
 
     def _ask_archive(self, series: OpenSeries) -> Complete | Waiting | None:
         if self._ask is None:
             return None
-        members = self._members(series)
         try:
-            count = self._ask(members[0].study_uid, series.series_uid)
+            count = self._ask(series.study_uid, series.series_uid)
         except Retry as error:
             log.warning("archive not asked", why=error.message)
             return None
-        if count is None or count < len(members):
+        if count is None or count < series.instances:
             return None  # it is still receiving itself
-        if count == len(members):
-            return Complete(evidence=f"the archive has {count} instances of the series, {len(members)} are here")
-        return Waiting(reason=f"the archive has {count} instances of the series, {len(members)} are here")
-
-    def _members(self, series: OpenSeries) -> list[Instance]:
-        with self._records.read() as connection:
-            return [member for _, member in instances.of_series(connection, series.series_uid)]
+        reason = f"the archive has {count} instances of the series, {series.instances} are here"
+        return Complete(evidence=reason) if count == series.instances else Waiting(reason=reason)
 
     def _freeze(self, series: OpenSeries, complete: Complete) -> str | None:
         with self._records.write() as connection:
