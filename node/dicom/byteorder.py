@@ -24,8 +24,8 @@ def little(dataset: Dataset) -> Dataset:
     raises: ValueError if a value is no whole number of words
     """
     turned = Dataset()
+    turned.set_original_encoding(False, True, turned._character_set)
     turned._dict = dict(_turned(dataset))
-    turned.set_original_encoding(False, True, dataset._character_set)
     return turned
 
 

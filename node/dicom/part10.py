@@ -238,8 +238,8 @@ def elements(dataset: Dataset) -> dict[BaseTag, Element]:
 def dataset_of(found: Mapping[BaseTag, Element]) -> Dataset:
     """A data set of Explicit VR Little Endian elements, none of which is decoded on the way."""
     dataset = Dataset()
+    dataset.set_original_encoding(False, True, dataset._character_set)  # while empty: asking decodes the element
     dataset._dict = dict(found)
-    dataset.set_original_encoding(False, True, dataset._character_set)
     return dataset
 
 
