@@ -1,7 +1,11 @@
 """The header scan reads what pydicom reads, stops at its limits, and keeps nobody's name."""
 
 import contextlib
+import functools
+import hashlib
+import os
 import struct
+import tempfile
 import time
 import tracemalloc
 import warnings
@@ -15,9 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import config
 
+from node.demo.phantom import make_series
 from node.dicom.classes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, TRANSFER_SYNTAXES
 from node.dicom.part10 import split
 from node.dicom.scan import KEPT, MAX_DEPTH, Scan, Unreadable, scan
+from node.dicom.source import File
 from node.errors import Refuse
 
 J2K = "1.2.840.10008.1.2.4.90"
@@ -182,7 +188,7 @@ def test_deflated_data_are_read() -> None:
 
 
 def test_a_deflate_bomb_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.dicom.scan.MAXIMUM_INFLATED_BYTES", 1 << 20)
+    monkeypatch.setattr("node.dicom.source.MAXIMUM_INFLATED_BYTES", 1 << 20)
     deflater = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     bomb = deflater.compress(bytes(1 << 26)) + deflater.flush()
     tracemalloc.start()
@@ -317,6 +323,81 @@ def test_a_compressed_icon_is_stepped_over() -> None:
     assert scan(MODALITY + icon, J2K).pixel_sha256 == scan(MODALITY, J2K).pixel_sha256
 
 
+def in_a_file(data: bytes, folder: Path) -> File:
+    """A source behind 300 bytes of something else."""
+    path = folder / "object"
+    path.write_bytes(bytes(300) + data)
+    return File(os.open(path, os.O_RDONLY), 300)
+
+
+@pytest.mark.parametrize("window", [16, 100, 1 << 18])
+def test_a_file_scans_as_the_same_bytes_in_memory_do(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    monkeypatch.setattr("node.dicom.source.WINDOW_BYTES", window)
+    folders = ["dicom/enhanced_multiframe", "dicom/ct_abdomen_siemens_j2k", "odd/malformed"]
+    files = [path for folder in folders for path in sorted((shared_data / folder).glob("*.dcm"))[:8]]
+    compared = 0
+    for path in files:
+        try:
+            meta, data = split(path)
+        except Refuse:
+            continue
+        assert outcome(bytes(data), meta.transfer_syntax) == outcome(
+            in_a_file(bytes(data), tmp_path), meta.transfer_syntax
+        )
+        compared += 1
+    assert compared > 10
+
+
+def test_a_deflated_data_set_scans_as_it_does_inflated(shared_data: Path, tmp_path: Path) -> None:
+    for path in sorted((shared_data / "dicom" / "enhanced_multiframe").glob("*.dcm")):
+        meta, data = split(path)
+        if meta.transfer_syntax != EXPLICIT_LE:
+            continue
+        deflater = zlib.compressobj(1, wbits=-zlib.MAX_WBITS)
+        deflated = deflater.compress(data) + deflater.flush()
+        plain = scan(data, EXPLICIT_LE)
+        for source in (deflated, in_a_file(deflated, tmp_path)):
+            found = scan(source, DEFLATED_LE)
+            assert (found.header, found.pixel_sha256) == (plain.header, plain.pixel_sha256), path.name
+            assert found.sha256 == hashlib.sha256(deflated).hexdigest()
+
+
+def test_the_digest_of_the_whole_changes_with_any_byte() -> None:
+    plain = MODALITY + element(0x7FE00010, b"OW", b"\1\2\3\4") + element(0xFFFCFFFC, b"OB", b"\0\0")
+    digests = {scan(plain, EXPLICIT_LE).sha256}
+    for at in (*range(8, 10), *range(len(MODALITY) + 12, len(MODALITY) + 16), len(plain) - 1):
+        changed = bytearray(plain)
+        changed[at] ^= 1
+        digests.add(scan(bytes(changed), EXPLICIT_LE).sha256)
+    assert len(digests) == 8
+    assert scan(bytes(plain), EXPLICIT_LE).sha256 in digests
+
+
+def test_the_header_of_a_ct_slice_is_scanned_in_well_under_half_a_millisecond(shared_data: Path) -> None:
+    path = next((shared_data / "dicom").glob("ct_body_*/*.dcm"))
+    meta, data = split(path)
+    header = bytes(data[: len(data) - 512 * 512 * 2]) + b""
+    header = header[: header.index(b"\xe0\x7f\x10\0")]
+    took = []
+    for _ in range(50):
+        began = time.process_time_ns()
+        scan(header, meta.transfer_syntax)
+        took.append((time.process_time_ns() - began) / 1e6)
+    assert min(took) < 0.5
+
+
+def outcome(data: bytes | File, syntax: str) -> Scan | str:
+    """What a scan finds, or why it does not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return scan(data, syntax)
+        except Unreadable as error:
+            return str(error)
+
+
 def any_scan(data: bytes, syntax: str) -> None:
     """Whatever came, the scan ends, and only in one of two ways."""
     with warnings.catch_warnings():
@@ -370,4 +451,81 @@ def test_every_transfer_syntax_of_the_node_can_be_scanned() -> None:
         data = implicit(0x00080060, b"CT") if syntax == IMPLICIT_LE else MODALITY
         data = bytes.fromhex("00080060") + b"CS" + bytes.fromhex("0002") + b"CT" if syntax == EXPLICIT_BE else data
         data = deflater.compress(data) + deflater.flush() if syntax == DEFLATED_LE else data
+        data = big(0x00080060, b"CS", b"CT") if syntax == EXPLICIT_BE else data
         assert read(data, syntax) == {"Modality": ("CT",)}
+
+
+def big(tag: int, vr: bytes, value: bytes, *, length: int | None = None) -> bytes:
+    """As `element`, in Explicit VR Big Endian."""
+    head, count = struct.pack(">HH2s", tag >> 16, tag & 0xFFFF, vr), len(value) if length is None else length
+    return head + (struct.pack(">HI", 0, count) if vr in LONG else struct.pack(">H", count)) + value
+
+
+def test_explicit_vr_big_endian_is_scanned() -> None:
+    item, item_end, sequence_end = (
+        struct.pack(">HHI", 0xFFFE, n, length) for n, length in ((0xE000, UNDEFINED), (0xE00D, 0), (0xE0DD, 0))
+    )
+    inner = item + big(0x00081155, b"UI", b"1.2.3\0") + item_end + sequence_end
+    # A sequence of unknown VR is Implicit VR Little Endian inside, also here (PS3.5 6.2.2 note 2).
+    unknown = OPEN_ITEM + implicit(0x00111002, b"AB") + ITEM_END + SEQUENCE_END
+    data = (
+        big(0x00080060, b"CS", b"CT") + big(0x00081140, b"SQ", inner, length=UNDEFINED)
+        + big(0x00111001, b"UN", unknown, length=UNDEFINED)
+        + big(0x00189345, b"FD", struct.pack(">d", 3.25)) + big(0x00280010, b"US", struct.pack(">H", 512))
+        + big(0x7FE00010, b"OW", b"\1\2")
+    )  # fmt: skip
+    found = scan(data, EXPLICIT_BE)
+
+    assert found.header == {"Modality": ("CT",), "CTDIvol": ("3.25",), "Rows": ("512",)}
+    assert found.pixel_sha256 == hashlib.sha256(b"\1\2").hexdigest()
+    with pytest.raises(Unreadable):
+        scan(data, EXPLICIT_LE)
+
+
+@functools.cache
+def real_headers() -> tuple[tuple[bytes, str], ...]:
+    """Headers as programs write them, before the pixels: with and without nested sequences, in every byte order."""
+    series = pydicom.dataset.Dataset()
+    series.ReferencedImageSequence = [pydicom.dataset.Dataset() for _ in range(3)]
+    for item in series.ReferencedImageSequence:
+        item.ReferencedSOPInstanceUID = "1.2.3"
+        item.PurposeOfReferenceCodeSequence = [pydicom.dataset.Dataset()]
+        item.is_undefined_length_sequence_item = True
+    with tempfile.TemporaryDirectory() as folder:
+        phantom = pydicom.dcmread(make_series(Path(folder), slices=1)[0])
+    del phantom.PixelData
+    phantom.update(series)
+    made = []
+    for syntax in (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE):
+        stream = pydicom.filebase.DicomBytesIO()
+        stream.is_little_endian, stream.is_implicit_VR = syntax != EXPLICIT_BE, syntax == IMPLICIT_LE
+        pydicom.filewriter.write_dataset(stream, phantom)
+        made.append((stream.getvalue(), syntax))
+    return tuple(made)
+
+
+def test_the_headers_that_are_to_be_broken_are_whole() -> None:
+    for header, syntax in real_headers():
+        assert scan(header, syntax).header["Modality"] == ("CT",)
+
+
+@settings(max_examples=400, deadline=2000, database=None)
+@given(
+    which=st.integers(0, 2),
+    flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), max_size=6),
+    kept=st.floats(0.0, 1.0),
+)
+def test_real_headers_with_bits_flipped_or_cut_short_are_read_or_unreadable_in_bounded_memory(
+    which: int, flips: list[tuple[float, int]], kept: float
+) -> None:
+    header, syntax = real_headers()[which]
+    broken = bytearray(header)
+    for where, bit in flips:
+        broken[int(where * len(broken))] ^= 1 << bit
+    del broken[int(kept * len(broken)) or None :]
+    tracemalloc.start()
+    try:
+        any_scan(bytes(broken), syntax)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
