@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from node.log import log
 from node.metrics import METRICS, prime_receiver
 from node.peers.carrier import Carrier
 from node.peers.dicom import DicomCarrier
-from node.peers.dimse_client import Address
+from node.peers.dimse_connect import Address
 from node.peers.dimse_server import Listener, Listening
 from node.peers.folder import FolderCarrier
 from node.records import instances
@@ -133,6 +134,20 @@ def pool_of(settings: Settings) -> EnginePool:
     return EnginePool(lambda spec: open_engine(spec, choice), budget=budget, ready=require)
 
 
+def maker_of(settings: Settings) -> str:
+    """What computes results, beside weights and input: slices made ahead by anything else are not used."""
+    libraries = ("imaging-node", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tritonclient")
+    found = [f"{one.name} {one.version}" for one in map(_library, libraries) if one is not None]
+    return ", ".join([*found, settings.engines.model_dump_json()])
+
+
+def _library(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
+
+
 def address_of(settings: Settings) -> Callable[[DicomDestination], Address]:
     """How to call a destination."""
 
@@ -145,6 +160,7 @@ def address_of(settings: Settings) -> Callable[[DicomDestination], Address]:
             connect_s=destination.connect_timeout_s,
             response_s=destination.response_timeout_s,
             implementation_uid=IMPLEMENTATION_CLASS_UID,
+            tls=destination.tls,
         )
 
     return address

@@ -19,8 +19,8 @@ from node.errors import BadSetting
 from node.log import log
 from node.metrics import METRICS, prime_worker
 from node.outputs import Outputs
-from node.peers import dimse_client
-from node.peers.dimse_client import Address
+from node.peers import dimse_query
+from node.peers.dimse_connect import Address
 from node.records import deliveries, sets
 from node.records.database import Records, url
 from node.settings import DicomDestination, Settings
@@ -108,6 +108,7 @@ class Worker:
                 specs=specs,
                 clock=time.time,
                 progress=self._progress,
+                maker=app.maker_of(settings),
             )
         )
         config: DBOSConfig = {
@@ -128,7 +129,7 @@ class Worker:
         if self._settings.assemble.ask is None:
             return None
         archive: Any = self._settings.destination(self._settings.assemble.ask)
-        return lambda study, series: dimse_client.instances_related(
+        return lambda study, series: dimse_query.instances_related(
             address(archive), study_uid=study, series_uid=series
         )
 

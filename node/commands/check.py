@@ -15,8 +15,8 @@ from engines.parity import require
 from node import app
 from node.commands.run import alive
 from node.errors import NodeError
-from node.peers import dimse_client
-from node.peers.dimse_client import Address
+from node.peers import dimse_query
+from node.peers.dimse_connect import Address
 from node.settings import Settings, load
 from pipelines.pipeline import Pipeline
 
@@ -119,7 +119,7 @@ def _licences() -> Iterator[Line]:
 
 def _echo(what: str, address: Address) -> Line:
     try:
-        dimse_client.echo(address)
+        dimse_query.echo(address)
     except NodeError as error:
         return Line(what=what, good=False, text=str(error))
     return Line(what=what, good=True, text=f"C-ECHO answered by {address.called_ae} at {address.host}:{address.port}")

@@ -27,8 +27,8 @@ from node.demo.phantom import make_series
 from node.demo.picture import compare_picture
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import NodeError
-from node.peers import dimse_client
-from node.peers.dimse_client import Address
+from node.peers import dimse_send
+from node.peers.dimse_connect import Address
 from node.settings import Settings, load
 from node.spool import output_folder
 
@@ -139,7 +139,7 @@ def _send(address: Address, scan: list[Path]) -> None:
         return True
 
     sop_class = str(dcmread(scan[0], stop_before_pixels=True).SOPClassUID)
-    dimse_client.send(address, [(sop_class, path) for path in scan], before=lambda _: None, answered=answered)
+    dimse_send.send(address, [(sop_class, path) for path in scan], before=lambda _: None, answered=answered)
     if refused:
         raise DemoFailed(f"The node answered {refused[0]:#06x} to {len(refused)} of {len(scan)} slices.")
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from node.peers import dimse_client
+from node.peers import dimse_query, dimse_send
 from node.peers.carrier import Answer, Consignment, Fate, Item
-from node.peers.dimse_client import Address
+from node.peers.dimse_connect import Address
 
 # Success, there already, stored with a warning.
 _TAKEN: Final = frozenset({0x0000, 0x0111, 0xB000, 0xB006, 0xB007})
@@ -27,10 +27,10 @@ class DicomCarrier:
         self._address = address
 
     def probe(self) -> None:
-        dimse_client.echo(self._address)
+        dimse_query.echo(self._address)
 
     def held(self, consignment: Consignment, wanted: frozenset[str]) -> frozenset[str]:
-        found = dimse_client.instances_there(
+        found = dimse_query.instances_there(
             self._address, study_uid=consignment.study_uid, series_uid=consignment.series_uid
         )
         return frozenset(found or ()) & wanted
@@ -43,7 +43,7 @@ class DicomCarrier:
         before: Callable[[int], None],
         answered: Callable[[int, Answer], bool],
     ) -> None:
-        dimse_client.send(
+        dimse_send.send(
             self._address,
             [(item.sop_class_uid, item.path) for item in items],
             before=before,

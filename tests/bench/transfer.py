@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from node.demo.ct_series import Scan, write_ct_series
 from node.demo.phantom import make_volume
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
-from node.peers import dimse_client
-from node.peers.dimse_client import Address
+from node.peers import dimse_send
+from node.peers.dimse_connect import Address
 from tests.peers import HOST, Orthanc, Peer, StoreScp, free_port, which_or_skip
 from tests.running_node import AE_TITLE, settings_for, write_toml
 
@@ -222,7 +222,7 @@ def _node_sends_s(sink: Scp, files: Sequence[Path]) -> float:
     )  # fmt: skip
     statuses: list[int] = []
     began = time.monotonic()
-    dimse_client.send(
+    dimse_send.send(
         address,
         [(CT, path) for path in files],
         before=lambda _: None,
