@@ -3,18 +3,24 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engines.engine import EngineSpec
 from node.arrays import Arrays
 from node.dicom.uids import input_digest
 from node.errors import Hold
+from node.following import Followings
 from node.log import log
+from node.mapped import forget, mapped
 from node.metrics import METRICS, count_verdicts
 from node.outputs import Outputs
+from node.partial import Partial
 from node.prepared import Prepared
 from node.records import deliveries, jobs, sets
 from node.records.database import Records
@@ -23,14 +29,16 @@ from node.records.states import DispatchState, JobState, SetState
 from node.settings import Rule
 from node.spool import Spool
 from node.stages import check as checking
-from node.stages import infer as inferring
 from node.stages.deliver import Attempt, Deliverer
 from node.stages.infer import Inference
 from node.stages.route import route as find_matches
 from pipelines.pipeline import Pipeline, Report
+from pipelines.run import Judging
 from pipelines.volume import Volume
 
 _MOST_STARTS: Final = 20  # a job that took its worker down this often is held, or it would do so for ever
+
+_FORGET_EVERY: Final = 16  # slices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +48,7 @@ class Work:
     specs:    engine name -> what is loaded
     clock:    seconds since the epoch
     progress: (job, slices done, slices in all)
+    maker:    what computes results beside the weights: node, backend and libraries with their versions
     """
 
     records: Records
@@ -53,6 +62,8 @@ class Work:
     specs: Mapping[str, EngineSpec]
     clock: Callable[[], float]
     progress: Callable[[str, int, int], None]
+    maker: str
+    followings: Followings = field(default_factory=Followings)
 
     def route(self, set_id: str) -> list[str]:
         """Make the jobs of a set; returns those that have work to do."""
@@ -120,16 +131,30 @@ class Work:
 
     def _infer(self, job: Mapping[str, Any], prepared: Prepared) -> Path:
         pipeline, job_id = self.pipelines[job["pipeline"]], job["id"]
+        path = self.arrays.folder(job_id) / "result.npy"
+        if path.exists():  # whole: the step ended before it could say so
+            return path
         volume = self._volume(job, prepared)
+        partial = Partial.open(path, volume.voxels.shape, maker=self.maker)
+        following = self.followings.begin(job_id, self._judging(job, prepared, volume, partial.voxels))
+
+        def made(done: int, total: int) -> None:
+            partial.wrote(done - 1)
+            following.made(done - 1)
+            if done % _FORGET_EVERY == 0:
+                forget(volume.voxels, volume.padding)
+            self.progress(job_id, done, total)
+
         with METRICS.inference_seconds.labels(pipeline=pipeline.name).time():
-            result = self.inference.infer(
+            self.inference.infer(
                 pipeline,
                 volume,
                 parameters=job["parameters"],
-                progress=lambda done, total: self.progress(job_id, done, total),
+                into=partial.voxels,
+                known=partial.known,
+                progress=made,
             )
-        path = self.arrays.folder(job_id) / "result.npy"
-        inferring.save(result.voxels, path)
+        partial.finish(path)
         return path
 
     def _result(self, job: Mapping[str, Any], prepared: Prepared, result: str) -> Path:
@@ -139,23 +164,27 @@ class Work:
     def check(self, job_id: str, prepared: Prepared, result: str) -> Report:
         """Judge the result; the report is kept with the job."""
         with self._stage(job_id, "check") as job:
-            source = self._volume(job, prepared)
-            made = Volume(
-                voxels=inferring.load(self._result(job, prepared, result)),
-                affine=source.affine,
-                unit=source.unit,
-                padding=source.padding,
-            )
-            pipeline = self.pipelines[job["pipeline"]]
-            headers, parameters = self._headers(job, prepared), job["parameters"]
-            report = self.inference.patiently(
-                pipeline.engine,
-                lambda engine: checking.check(pipeline, engine, source, made, headers=headers, parameters=parameters),
+            made = self._result(job, prepared, result)
+            report = self.followings.report(
+                job_id, lambda: self._judging(job, prepared, self._volume(job, prepared), mapped(made))
             )
             with self.records.write() as connection:
                 jobs.note(connection, job_id, at=self.clock(), report=report.to_json())
         count_verdicts(report)
         return report
+
+    def _judging(
+        self, job: Mapping[str, Any], prepared: Prepared, source: Volume, voxels: NDArray[np.float32]
+    ) -> Judging:
+        pipeline = self.pipelines[job["pipeline"]]
+        return checking.begin(
+            pipeline,
+            source,
+            Volume(voxels=voxels, affine=source.affine, unit=source.unit, padding=source.padding),
+            headers=self._headers(job, prepared),
+            parameters=job["parameters"],
+            engine=lambda work: self.inference.patiently(pipeline.engine, work),
+        )
 
     def _headers(self, job: Mapping[str, Any], prepared: Prepared) -> list[Mapping[str, tuple[str, ...]]]:
         """The headers of the source slices, in geometric order."""
@@ -200,6 +229,7 @@ class Work:
         """End a job: held, refused or failed. `cause`: the name of a check, or of a closed set in `flow.py`."""
         METRICS.holds.labels(state=state.value, reason=cause).inc()
         log.warning("job stopped", job=job_id[:12], state=state, cause=cause)
+        self.followings.end(job_id)
         self.arrays.clear(job_id)
         with self.records.write() as connection:
             jobs.stop(connection, job_id, state=state, reason=reason, at=self.clock())

@@ -1,10 +1,9 @@
-"""Infer: a `Volume` through the pipeline's engine; the result is synced before anything is derived from it."""
+"""Infer: a `Volume` through the pipeline's engine, and slices of series that are not complete yet ahead of it."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -16,8 +15,9 @@ from engines.pool import EnginePool
 from engines.store import verify
 from node.errors import EngineAway, EngineOff, Refuse, Retry
 from node.log import log
-from node.spool import sync_folder, written_aside
-from pipelines.pipeline import Pipeline
+from node.turns import Turns
+from pipelines.pipeline import Parameters, Pipeline
+from pipelines.run import Plane, plane
 from pipelines.run import infer as run_pipeline
 from pipelines.volume import Volume
 
@@ -53,7 +53,7 @@ class Inference:
         self._away, self._wait_s = away, wait_s
         self._closed = threading.Event()
         self._off: dict[str, str] = {}
-        self._turn = threading.Lock()
+        self._turns = Turns()
 
     @property
     def off(self) -> Mapping[str, str]:
@@ -80,18 +80,38 @@ class Inference:
         volume: Volume,
         *,
         parameters: Mapping[str, Any],
+        into: NDArray[np.float32],
+        known: Callable[[int], Plane | None],
         progress: Callable[[int, int], None],
-    ) -> Volume:
+    ) -> None:
         """Run the pipeline.
 
+        into:   where the result is written, (z, y, x)
+        known:  a slice that was made before, or None
         raises: EngineOff for an engine that missed its recorded cases, Refuse for a volume outside the engine's
                 profile, Retry if the engine failed
         """
-        with self._turn:
-            return self.patiently(
+        with self._turns.next():
+            self.patiently(
                 pipeline.engine,
-                lambda engine: run_pipeline(pipeline, engine, volume, parameters=parameters, progress=progress),
+                lambda engine: run_pipeline(
+                    pipeline, engine, volume, parameters=parameters, into=into, known=known, progress=progress
+                ),
             )
+
+    def ahead(
+        self, pipeline: Pipeline, source: Plane, padding: NDArray[np.bool_], parameters: Parameters
+    ) -> Plane | None:
+        """One slice of a series that is not complete yet; None when a complete one is in the engine or waits for it.
+
+        source, padding: (y, x), HU and where the scanner measured nothing
+        raises:          as `infer`, and EngineAway at once
+        """
+        with self._turns.spare() as mine:
+            if not mine:
+                return None
+            with self.engine(pipeline.engine) as engine:
+                return plane(pipeline, engine, source, padding, parameters)
 
     def patiently(self, name: str, work: Callable[[Engine], _Made]) -> _Made:
         """`work` with an engine; all of it again if the engine's server was away meanwhile, for `wait_s` at most.
@@ -145,16 +165,3 @@ class Inference:
         self._off[name] = error.message
         self._failed(name)
         log.error("an engine missed its recorded cases; its pipelines are off", engine=name, figures=error.message)
-
-
-def save(voxels: NDArray[np.float32], path: Path) -> None:
-    """Write a result, synced. (z, y, x)."""
-    with written_aside(path) as file:
-        np.save(file, voxels, allow_pickle=False)
-    sync_folder(path.parent)
-
-
-def load(path: Path) -> NDArray[np.float32]:
-    """A saved result, mapped from disk. (z, y, x)."""
-    voxels: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return voxels

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from node.child import Child
+from node.mapped import mapped
 from node.prepared import Prepared
 from pipelines.volume import Volume
 
@@ -30,8 +31,7 @@ def prepare(child: Child, files: Sequence[Path], folder: Path) -> Prepared:
 def load(prepared: Prepared) -> Volume | None:
     """The volume, mapped from disk; None if its files are gone (the machine was restarted since)."""
     try:
-        voxels = np.load(prepared.voxels, mmap_mode="r")
-        padding = np.load(prepared.padding, mmap_mode="r")
+        voxels, padding = mapped(prepared.voxels), mapped(prepared.padding)
     except FileNotFoundError:
         return None
     return Volume(
