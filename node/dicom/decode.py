@@ -1,4 +1,4 @@
-"""From received instances to a volume in HU; runs in the resource-limited child and nowhere else.
+"""From received instances to a volume in HU, or in an MR's units; runs in the limited child and nowhere else.
 
 Every length is checked against the header before memory is taken for it, and the pixels must be able to be what the
 header says: a volume that is constant or far outside Hounsfield's scale is refused with its figure.
@@ -6,7 +6,7 @@ header says: a volume that is constant or far outside Hounsfield's scale is refu
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,13 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from node.dicom import gate, geometry, part10, pixels
+from node.dicom import frames, gate, geometry, part10, pixels
+from node.dicom.figures import Figures
+from node.dicom.geometry import Header
 from node.dicom.part10 import Part10
 from node.errors import Refuse
 
-AIR_HU = -1024.0  # stands where the source has padding
-PLAUSIBLE_HU = (-1100.0, 3100.0)
-EXTENDED_HU = 4095.0  # metal lies beyond it, a body doesn't
-LEAST_PLAUSIBLE = 0.25  # share of voxels; the corners outside the field of view may hold anything below air
-MOST_EXTENDED = 0.10
+AIR_HU = -1024.0  # stands where a CT has padding; 0 where an MR has
 
 HEADER = frozenset(
     {
@@ -38,13 +36,13 @@ HEADER = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """The stored values of one instance and what turns them into HU."""
+    """The stored values of one slice and what turns them into HU."""
 
     values: NDArray[np.int16] | NDArray[np.uint16]  # (y, x), bits above Bits Stored gone, little endian
     padding: NDArray[np.bool_] | None  # (y, x), None if the header declares no padding
     padding_range: tuple[int, int]  # of stored values, both ends included; (0, -1) if the header declares no padding
-    slope: float  # HU per stored value
-    intercept: float  # HU of stored value 0
+    slope: float  # HU, or units of the MR, per stored value
+    intercept: float  # of stored value 0
     lowest: int  # of what Bits Stored and Pixel Representation can hold
     highest: int
 
@@ -53,80 +51,43 @@ class Stored:
         return hashlib.sha256(np.ascontiguousarray(self.values).data).hexdigest()
 
 
-@dataclass
-class _Figures:
-    """What the voxels of a volume look like, gathered slice by slice."""
-
-    voxels: int = 0
-    plausible: int = 0
-    extended: int = 0
-    lowest_hu: float = field(default=float("inf"))
-    highest_hu: float = field(default=float("-inf"))
-
-    def add(self, hu: NDArray[np.float32]) -> None:
-        if not hu.size:
-            return
-        self.voxels += hu.size
-        self.plausible += int(np.count_nonzero((hu >= PLAUSIBLE_HU[0]) & (hu <= PLAUSIBLE_HU[1])))
-        self.extended += int(np.count_nonzero(hu > EXTENDED_HU))
-        self.lowest_hu = min(self.lowest_hu, float(hu.min()))
-        self.highest_hu = max(self.highest_hu, float(hu.max()))
-
-    def check(self) -> None:
-        if not self.voxels:
-            raise Refuse("Every voxel of the series is padding.")
-        if self.lowest_hu == self.highest_hu:
-            raise Refuse(f"Every voxel of the series has the same value, {self.lowest_hu:g} HU.")
-        low, high = PLAUSIBLE_HU
-        if self.plausible < LEAST_PLAUSIBLE * self.voxels:
-            raise Refuse(
-                f"{self.plausible / self.voxels:.1%} of the voxels lie within {low:g} to {high:g} HU, at least "
-                f"{LEAST_PLAUSIBLE:.0%} of a CT do; they range from {self.lowest_hu:g} to {self.highest_hu:g} HU."
-            )
-        if self.extended > MOST_EXTENDED * self.voxels:
-            raise Refuse(
-                f"{self.extended / self.voxels:.1%} of the voxels lie above {EXTENDED_HU:g} HU, at most "
-                f"{MOST_EXTENDED:.0%} of a CT do."
-            )
-
-
 def prepare_series(request: dict[str, Any]) -> dict[str, Any]:
-    """Decode a series of classic single-frame CT into one volume.
+    """Decode one stack of CT or MR slices into a volume.
 
     request: slices ([Part 10 file, frame] in any order, frame 0 for a single-frame object), voxels and padding (.npy
              files to write); `paths` in place of slices takes single-frame objects only
-    returns: order, affine, shape, pixel_sha256, unit; as CONTRACT says, the volume being float32 (z, y, x) in HU with
-             -1024 where the source has padding, and the padding bool (z, y, x)
+    returns: order (indices of slices, by rising position), affine, shape, pixel_sha256, unit: "HU" or "MR"; the volume
+             is float32 (z, y, x) in that unit, with -1024 HU or 0 where the source has padding, the padding is bool
+             (z, y, x)
     raises:  Refuse with the reasons of the input gate, or with the figure that the pixels can't have
     """
-    slices = request.get("slices") or [[path, 0] for path in request["paths"]]
-    if any(frame for _, frame in slices):
-        raise Refuse("Frames of Enhanced objects are not decoded yet.")
-    paths = [Path(path) for path, _ in slices]
-    headers = [part10.header(part10.read(path), HEADER) for path in paths]
+    wanted = request.get("slices") or [[path, 0] for path in request["paths"]]
+    slices = [(Path(path), int(frame)) for path, frame in wanted]
+    files = _Files()
+    headers = [frames.header(files.part(path, frame), frame, HEADER) for path, frame in slices]
     if reasons := gate.ineligible(headers, complete=True):
         raise Refuse(f"The series can't be processed: {'; '.join(reasons[:5])}.")
-    if {header["Modality"] for header in headers} != {("CT",)}:
-        raise Refuse("Only CT is decoded in this version.")
+    is_ct = headers[0]["Modality"] == ("CT",)
     order = geometry.stack(headers).order
     first = headers[order[0]]
     shape = (len(order), int(first["Rows"][0]), int(first["Columns"][0]))
     hashes: list[str] = []
-    figures = _Figures()
+    figures = Figures(unit="HU" if is_ct else "MR")
 
     def fill(voxels: NDArray[Any], padding: NDArray[Any]) -> None:
         for z, index in enumerate(order):
-            stored = stored_values(part10.read(paths[index]))
+            path, frame = slices[index]
+            stored = stored_values(files.part(path, frame), frame)
             if stored.values.shape != shape[1:]:
                 raise Refuse(f"A slice is {stored.values.shape}, not {shape[1:]}: a file changed while it was read.")
-            hu = voxels[z]
-            np.multiply(stored.values, np.float32(stored.slope), out=hu, casting="unsafe")
-            hu += np.float32(stored.intercept)
+            out = voxels[z]
+            np.multiply(stored.values, np.float32(stored.slope), out=out, casting="unsafe")
+            out += np.float32(stored.intercept)
             if stored.padding is None:
-                figures.add(hu)
+                figures.add(out)
             else:
-                figures.add(hu[~stored.padding])
-                hu[stored.padding] = AIR_HU
+                figures.add(out[~stored.padding])
+                out[stored.padding] = AIR_HU if is_ct else 0.0
                 padding[z] = stored.padding
             hashes.append(stored.sha256())
         figures.check()
@@ -137,8 +98,22 @@ def prepare_series(request: dict[str, Any]) -> dict[str, Any]:
         "affine": geometry.affine([headers[index] for index in order]).tolist(),
         "shape": list(shape),
         "pixel_sha256": hashes,
-        "unit": "HU",
+        "unit": figures.unit,
     }
+
+
+class _Files:
+    """Files of a series: those of many frames are taken apart once, single images are read when they are needed."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, Part10] = {}
+
+    def part(self, path: Path, frame: int) -> Part10:
+        if not frame:
+            return part10.read(path)
+        if path not in self._open:
+            self._open[path] = part10.read(path)
+        return self._open[path]
 
 
 def _write_both(
@@ -161,20 +136,18 @@ def _write_both(
             path.unlink(missing_ok=True)
 
 
-def stored_values(part: Part10) -> Stored:
-    """Decode the single frame of one instance; its header has passed the gate.
+def stored_values(part: Part10, frame: int = 0) -> Stored:
+    """Decode one frame; its header has passed the gate.
 
+    part:   a single-frame object or the view of a frame; or an Enhanced object and the number of its `frame`, 1..N
     raises: Refuse if the pixels are not what the header says
     """
+    part = frames.view(part, frame)
     found = part10.header(part, HEADER)
     values, bits, signed = pixels.pixel_values(part)
-    try:
-        (slope,) = geometry.numbers(found, "RescaleSlope", 1)
-        (intercept,) = geometry.numbers(found, "RescaleIntercept", 1)
-    except (KeyError, IndexError, ValueError) as error:
-        raise Refuse("A value that describes the pixels is missing or unreadable.") from error
+    slope, intercept = _rescale(found)
     if part10.items(part.dataset, "ModalityLUTSequence"):
-        raise Refuse("A Modality LUT takes the place of slope and intercept; a CT image has none (PS3.3 A.3).")
+        raise Refuse("A Modality LUT takes the place of slope and intercept; neither CT nor MR images have one (PS3.3 A.3, A.4).")
     ends = _padding_range(part, signed=signed)
     lowest, highest = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     if ends is not None and not lowest <= ends[0] <= ends[1] <= highest:
@@ -188,6 +161,18 @@ def stored_values(part: Part10) -> Stored:
         lowest=lowest,
         highest=highest,
     )
+
+
+def _rescale(found: Header) -> tuple[float, float]:
+    """Rescale Slope and Intercept; an MR image need not have any, its stored values are the values then."""
+    if found.get("Modality") == ("MR",) and not found.get("RescaleSlope") and not found.get("RescaleIntercept"):
+        return 1.0, 0.0
+    try:
+        (slope,) = geometry.numbers(found, "RescaleSlope", 1)
+        (intercept,) = geometry.numbers(found, "RescaleIntercept", 1)
+    except geometry.Unreadable as error:
+        raise Refuse("A value that describes the pixels is missing or unreadable.") from error
+    return slope, intercept
 
 
 def _padding_range(part: Part10, *, signed: bool) -> tuple[int, int] | None:

@@ -35,7 +35,8 @@ _TEXT: Final = (
     "InstanceNumber ImagePositionPatient ImageOrientationPatient FrameOfReferenceUID Laterality "
     "TemporalPositionIdentifier ImagesInAcquisition PhotometricInterpretation NumberOfFrames PixelSpacing "
     "ConcatenationUID BurnedInAnnotation RescaleIntercept RescaleSlope RescaleType LossyImageCompression EchoTime "
-    "RepetitionTime InversionTime ScanningSequence SequenceVariant MRAcquisitionType MagneticFieldStrength"
+    "RepetitionTime InversionTime ScanningSequence SequenceVariant MRAcquisitionType MagneticFieldStrength EchoNumbers "
+    "TriggerTime FlipAngle"
 )
 _SHORT: Final = (  # US
     "SamplesPerPixel Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation "
@@ -113,16 +114,12 @@ def scan(encoded: bytes | memoryview | Source, transfer_syntax: str) -> Scan:
         big_endian=big_endian,
         wanted=KEPT,
     )
-    header = dict(_texts(found.kept, ">" if big_endian else "<"))
+    header = texts(found.kept, ">" if big_endian else "<")
     if found.devices:
         header["EquipmentDeviceUID"] = tuple(_strip(value.decode("ascii", "replace")) for value in found.devices)
     identity = "\x1f".join("\\".join(header.get(k, ())) for k in ("PatientID", "IssuerOfPatientID", "PatientBirthDate"))
-    if group := _age_group(header):
-        header["PatientAgeGroup"] = (group,)
-    for keyword in ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientAge"):
-        header.pop(keyword, None)  # the records need to compare patients, not to name them
     return Scan(
-        header=header,
+        header=without_identity(header),
         patient_key=hashlib.sha256(identity.encode()).hexdigest(),
         sha256=_whole(source, None if deflated else found.pixels, found.pixel_digest),
         pixel_sha256=found.pixel_digest.hex(),
@@ -141,7 +138,19 @@ def _whole(source: Source, pixels: tuple[int, int] | None, pixel_digest: bytes) 
     return digest.hexdigest()
 
 
-def _texts(kept: dict[int, bytes], order: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def texts(kept: Mapping[int, bytes], order: str = "<") -> dict[str, tuple[str, ...]]:
+    """Values by keyword, from raw ones by tag of `KEPT`, the character set among them; `order` as struct has it."""
+    return dict(_texts(kept, order))
+
+
+def without_identity(header: Header) -> dict[str, tuple[str, ...]]:
+    """The header without who the patient is, but with PatientAgeGroup: records compare patients, they name none."""
+    group = _age_group(header)
+    kept = {keyword: values for keyword, values in header.items() if keyword not in _IDENTITY}
+    return kept | {"PatientAgeGroup": (group,)} if group else kept
+
+
+def _texts(kept: Mapping[int, bytes], order: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     encodings = _encodings(kept.get(_SPECIFIC_CHARACTER_SET, b"").decode("ascii", "replace"))
     for tag, raw in kept.items():
         keyword, kind = KEPT[tag]
