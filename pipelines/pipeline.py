@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.match import Condition
 from pipelines.parameters import NO_PARAMETERS, Chooser
 from pipelines.volume import Volume
 
@@ -35,6 +36,20 @@ class Requires:
     tilt_deg_max: float
     rows: tuple[int, int]
     columns: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """One series of several that a pipeline takes.
+
+    takes:    what the series has to be, as for a pipeline with one
+    where:    conditions that tell it from the series of other roles; rules add their own
+    required: without an optional one the pipeline runs too, where a rule says `missing = "proceed"`
+    """
+
+    takes: Requires
+    where: Mapping[str, Condition] = field(default_factory=dict)
+    required: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,10 +210,13 @@ class Parameters:
 
     values:   of the job, plain JSON; what the rule chose, settled with the headers of the series
     pixel_mm: side of a pixel; of pixels that are not square, the mean of both sides
+    others:   of pipelines that take several series: role -> the slice at the same place, (y, x) padded as
+              the image is; an optional role that is missing has no key
     """
 
     values: Mapping[str, Any]
     pixel_mm: float
+    others: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 class Feeds(Protocol):
@@ -216,11 +234,17 @@ class Pipeline:
     feeds:         for engines that take more than the slice; without it they are given {feed: slice}
     parameters:    what a rule may choose
     keep_outside:  HU range the network works in; voxels outside of it, and padding, come back as they were
+    takes:         what the series has to be; of several, the one that defines the grid
+    roles:         by name, for a pipeline that takes several series of a study; empty for one that takes one
+    grid:          the role on whose slices the result lies and of which it is derived
+    raises:        ValueError when the roles do not fit together
     """
 
     name: str
     version: str
     takes: Requires
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    grid: str = ""
     engine: str
     feed: str
     output: str
@@ -232,3 +256,18 @@ class Pipeline:
     tiles: Tiles
     checks: tuple[Check, ...]
     gives: Images
+
+    def __post_init__(self) -> None:
+        if not self.roles:
+            if self.grid:
+                raise ValueError(f"{self.name} names a grid, but takes one series.")
+            return
+        if len(self.roles) < 2 or self.grid not in self.roles or not self.roles[self.grid].required:
+            raise ValueError(f"{self.name} needs two roles or more, and a grid that is a required one of them.")
+        if self.takes != self.roles[self.grid].takes:
+            raise ValueError(f"{self.name} takes another series than its role {self.grid} does.")
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """The roles that it runs without."""
+        return frozenset(name for name, role in self.roles.items() if not role.required)

@@ -1,9 +1,12 @@
 """A volume as every pipeline sees it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+SAME_PLACE_MM = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -14,6 +17,7 @@ class Volume:
     affine:  (4, 4) float64, index (z, y, x, 1) -> LPS mm
     unit:    "HU" for CT
     padding: (z, y, x) bool, True where the scanner measured nothing; None when it measured everywhere
+    others:  of pipelines that take several series: role -> its volume, on the same grid as this one
     raises:  ValueError when shapes or types do not fit together
     """
 
@@ -21,6 +25,7 @@ class Volume:
     affine: NDArray[np.float64]
     unit: str
     padding: NDArray[np.bool_] | None = None
+    others: Mapping[str, "Volume"] = field(default_factory=dict)
 
     @property
     def pixel_mm(self) -> float:
@@ -34,3 +39,13 @@ class Volume:
             raise ValueError(f"affine must be (4, 4), not {self.affine.shape}")
         if self.padding is not None and (self.padding.shape != self.voxels.shape or self.padding.dtype != np.bool_):
             raise ValueError(f"padding must be bool {self.voxels.shape}, not {self.padding.dtype} {self.padding.shape}")
+        if off := [role for role, other in self.others.items() if not self.on_the_grid_of(other)]:
+            raise ValueError(f"{', '.join(off)} must lie on the grid of this volume")
+
+    def on_the_grid_of(self, other: "Volume") -> bool:
+        """Whether voxels of the same index lie at the same place, to a tenth of a millimetre at every corner."""
+        if self.voxels.shape != other.voxels.shape:
+            return False
+        z, y, x = (size - 1 for size in self.voxels.shape)
+        corners = np.array([[k, j, i, 1] for k in (0, z) for j in (0, y) for i in (0, x)], dtype=np.float64).T
+        return bool(np.abs((self.affine - other.affine) @ corners).max() <= SAME_PLACE_MM)
