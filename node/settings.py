@@ -1,6 +1,5 @@
 """One TOML file, typed, checked whole before the port opens. Unknown keys are refused."""
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,7 +9,6 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from engines.backends import Backend
 from engines.kernel import Kernel
-from node.dicom.scan import KEYWORDS
 from node.errors import BadSetting
 from node.settings_common import Name, Part, Port, Seconds
 from node.settings_destinations import Destination as Destination
@@ -19,11 +17,12 @@ from node.settings_destinations import FolderDestination as FolderDestination
 from node.settings_receiver import Peer as Peer
 from node.settings_receiver import Receiver as Receiver
 from node.settings_receiver import is_loopback
+from node.settings_rules import Rule as Rule
+from node.settings_web import DicomwebDestination as DicomwebDestination
+from node.settings_web import OrthancDestination as OrthancDestination
+from node.settings_web import OrthancSource as OrthancSource
+from node.settings_web import Stow as Stow
 from pipelines.kernels import Measured, outside_training
-from pipelines.match import Condition
-
-_OF_A_PATIENT = {"PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientAge"}
-RULE_KEYWORDS = KEYWORDS - _OF_A_PATIENT | {"CallingAETitle"}
 
 
 class Node(Part):
@@ -43,18 +42,6 @@ class Assemble(Part):
     quiet_s: Seconds = 30.0  # without evidence: this much silence (DICOM_SPEC §6)
     named_wait_s: Seconds = 600.0  # instances that a believed peer named and that are not here: so long after the last
     ask: Name | None = None  # a destination that answers C-FIND with Number of Series Related Instances (0020,1209)
-
-
-class Rule(Part):
-    """Which sets go to which pipeline. Every slice of the set must fit every condition."""
-
-    name: Name
-    pipeline: str
-    destinations: Annotated[tuple[Name, ...], Field(min_length=1)]
-    parameters: dict[str, str | float] = Field(
-        default={}
-    )  # what the pipeline lets a rule choose; the pipeline checks them
-    where: dict[str, Condition] = Field(default={})
 
 
 class KernelCurve(Part):
@@ -151,6 +138,8 @@ class Settings(Part):
     engines: Engines = Engines()
     decoder: Decoder = Decoder()
     page: Page = Page()
+    stow: Stow | None = None
+    sources: tuple[OrthancSource, ...] = ()
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> Self:
@@ -162,6 +151,7 @@ class Settings(Part):
         for what, names in (
             ("peers", [p.name for p in self.peers]),
             ("destinations", [d.name for d in self.destinations]),
+            ("sources", [s.name for s in self.sources]),
             ("rules", [r.name for r in self.rules]),
         ):
             twice = sorted({n for n in names if names.count(n) > 1})
@@ -172,24 +162,25 @@ class Settings(Part):
             for name in rule.destinations:
                 if name not in known:
                     yield f"rule {rule.name!r} names destination {name!r}; known are {_list(known)}"
-            for keyword in rule.where:
-                if keyword not in RULE_KEYWORDS:
-                    close = difflib.get_close_matches(keyword, RULE_KEYWORDS, cutoff=0.75)
-                    hint = f"did you mean {_list(close)}?" if close else f"known are {_list(RULE_KEYWORDS)}"
-                    yield f"rule {rule.name!r} asks for {keyword!r}; {hint}"
+            yield from rule.faults()
         asked = self.assemble.ask
-        if asked is not None and asked not in {d.name for d in self.destinations if d.kind == "dicom"}:
-            yield f"assemble.ask names {asked!r}, which is no destination of kind dicom"
+        if asked is not None and asked not in {d.name for d in self.destinations if d.kind != "folder"}:
+            yield f"assemble.ask names {asked!r}, which is no destination that can be asked"
 
     def unsafe(self) -> list[str]:
         """What the node must not open, and what to do; empty if there is nothing."""
-        found = list(self.receiver.unsafe())
+        found = [*self.receiver.unsafe(), *(self.stow.unsafe() if self.stow is not None else ())]
         if not is_loopback(self.page.host) and not self.page.without_login:
             found.append(
                 f"page.host is {self.page.host}, so that other machines reach a page without a login; put a proxy with a "
                 "login before 127.0.0.1, or in a closed network set page.without_login = true"
             )
         return found
+
+    @property
+    def takes_by_http(self) -> bool:
+        """Whether the web part has anything to do."""
+        return self.stow is not None or bool(self.sources)
 
     def destination(self, name: str) -> Destination:
         """The destination of that name. Raises KeyError if the settings have none."""

@@ -8,6 +8,7 @@ from pydantic import Field
 from node.settings_common import AETitle, Seconds
 from node.settings_delivery import Delivery
 from node.settings_tls import Tls
+from node.settings_web import DicomwebDestination, OrthancDestination
 
 
 class DicomDestination(Delivery):
@@ -33,4 +34,6 @@ class FolderDestination(Delivery):
     path: Path
 
 
-Destination = Annotated[DicomDestination | FolderDestination, Field(discriminator="kind")]
+Destination = Annotated[
+    DicomDestination | FolderDestination | DicomwebDestination | OrthancDestination, Field(discriminator="kind")
+]

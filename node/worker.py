@@ -129,6 +129,9 @@ class Worker:
         if self._settings.assemble.ask is None:
             return None
         archive: Any = self._settings.destination(self._settings.assemble.ask)
+        if archive.kind in ("dicomweb", "orthanc"):
+            web: Any = app.carriers_of(self._settings)(archive)
+            return lambda study, series: web.instances_related(study_uid=study, series_uid=series)
         return lambda study, series: dimse_query.instances_related(
             address(archive), study_uid=study, series_uid=series
         )

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from node.errors import BadSetting
 from node.settings_tls import Tls
+from node.settings_web import StowTls, WebTls
 
 # RFC 9325 4.2: forward secrecy and authenticated encryption. TLS 1.3 brings suites of its own, all of them fit.
 _SUITES: Final = ":".join(
@@ -31,18 +32,39 @@ def client_context(settings: Tls) -> ssl.SSLContext:
     return context
 
 
-def _loaded(context: ssl.SSLContext, settings: Tls) -> ssl.SSLContext:
+def web_server_context(settings: StowTls) -> ssl.SSLContext:
+    """For a listener of HTTP: clients show a certificate where the settings name who signs it. Raises BadSetting."""
+    context = _loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), settings)
+    context.verify_mode = ssl.CERT_NONE if settings.ca is None else ssl.CERT_REQUIRED
+    return context
+
+
+def web_client_context(settings: WebTls) -> ssl.SSLContext:
+    """For a call by HTTP: the server's certificate is always checked, also where this node has none to show.
+
+    raises: BadSetting
+    """
+    context = _loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), settings)
+    if settings.ca is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    context.verify_mode, context.check_hostname = ssl.CERT_REQUIRED, True
+    return context
+
+
+def _loaded(context: ssl.SSLContext, settings: Tls | StowTls | WebTls) -> ssl.SSLContext:
     context.minimum_version = _MINIMUM[settings.minimum]
     context.set_ciphers(_SUITES)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    try:
-        context.load_cert_chain(settings.certificate, settings.key)
-    except (OSError, ssl.SSLError) as error:  # SSLError's text names no secret
-        raise _unusable("certificate or key", settings.certificate, error) from error
-    try:
-        context.load_verify_locations(settings.ca)
-    except (OSError, ssl.SSLError) as error:
-        raise _unusable("CA", settings.ca, error) from error
+    if settings.certificate is not None:
+        try:
+            context.load_cert_chain(settings.certificate, settings.key)
+        except (OSError, ssl.SSLError) as error:  # SSLError's text names no secret
+            raise _unusable("certificate or key", settings.certificate, error) from error
+    if settings.ca is not None:
+        try:
+            context.load_verify_locations(settings.ca)
+        except (OSError, ssl.SSLError) as error:
+            raise _unusable("CA", settings.ca, error) from error
     return context
 
 
