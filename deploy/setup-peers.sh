@@ -8,6 +8,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 peers=(
   "dcmsend:dcmtk:sending and receiving with DCMTK"
   "Orthanc:orthanc:delivery to a real archive"
+  "/usr/share/orthanc/plugins/libOrthancDicomWeb.so:orthanc-dicomweb:DICOMweb with a real archive"
   "dciodvfy:dicom3tools:validity of the derived objects"
   "promtool:prometheus:validity of the metrics page"
   "strace:strace:order of the system calls behind Success"
@@ -15,7 +16,7 @@ peers=(
 
 missing() {
   for peer in "${peers[@]}"; do
-    command -v "${peer%%:*}" >/dev/null || echo "$peer"
+    command -v "${peer%%:*}" >/dev/null || [ -f "${peer%%:*}" ] || echo "$peer"
   done
 }
 

@@ -21,7 +21,9 @@ import pytest
 from orthanc_api_client import OrthancApiClient
 
 HOST = "127.0.0.1"
+DICOMWEB_PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 PACKAGES = {
+    DICOMWEB_PLUGIN: "orthanc-dicomweb",
     "Orthanc": "orthanc",
     "dcentvfy": "dicom3tools",
     "dciodvfy": "dicom3tools",
@@ -36,6 +38,8 @@ PACKAGES = {
 
 def which_or_skip(tool: str) -> str:
     """The path of a program, or a skipped test that says what to install."""
+    if tool.startswith("/") and Path(tool).is_file():
+        return tool
     path = shutil.which(tool, path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin{os.pathsep}/sbin")
     if path is None:
         pytest.skip(f"{tool} is not installed (Debian package {PACKAGES.get(tool, tool)})")
@@ -163,19 +167,28 @@ class Orthanc(Peer):
     tool = "Orthanc"
 
     def __init__(
-        self, folder: Path, *, aet: str = "ORTHANC", node: tuple[str, int] | None = None, overwrite: bool = False
+        self,
+        folder: Path,
+        *,
+        aet: str = "ORTHANC",
+        node: tuple[str, int] | None = None,
+        overwrite: bool = False,
+        dicomweb: bool = False,
     ) -> None:
         """node: AE title and port of the imaging node, to be known to Orthanc as the modality `node`."""
         super().__init__(folder)
+        if dicomweb:
+            which_or_skip(DICOMWEB_PLUGIN)
         self.aet = aet
         self.http_port = free_port()
         self.url = f"http://{HOST}:{self.http_port}/"
+        self.dicomweb_url = f"{self.url}dicom-web"
         self.api = OrthancApiClient(self.url)
         settings: dict[str, Any] = {
             "Name": aet,
             "StorageDirectory": str(folder / "storage"),
             "IndexDirectory": str(folder / "storage"),
-            "Plugins": [],
+            "Plugins": [DICOMWEB_PLUGIN] if dicomweb else [],
             "HttpPort": self.http_port,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
