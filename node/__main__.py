@@ -39,6 +39,7 @@ class Part(StrEnum):
     RECEIVER = "receiver"
     WORKER = "worker"
     PAGE = "page"
+    WEB = "web"  # STOW-RS and Orthanc sources
 
 
 @app.command()
@@ -60,13 +61,15 @@ def run(
     part: Annotated[Part | None, typer.Argument(help="One part only, for containers.")] = None,
     settings: SettingsFile = USUAL_SETTINGS,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+    slot: Annotated[int, typer.Option(hidden=True)] = 1,
+    ports: Annotated[tuple[int, int] | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """The node, or one of its parts, until it is told to stop."""
     from node.commands import run as running
 
     if part is None:
         raise typer.Exit(running.node(settings))
-    running.part(part.value, settings, parent=parent)
+    running.part(part.value, settings, parent=parent, slot=slot, ports=ports)
 
 
 @app.command()

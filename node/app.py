@@ -1,11 +1,10 @@
 """Builds every object from the settings: the only file that knows them all, or reads the environment."""
 
-import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
@@ -18,19 +17,18 @@ from engines.store import find_spec, read_weights, verify
 from node.child import Child
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import BadSetting, Refuse
-from node.log import log
-from node.metrics import METRICS, prime_receiver
 from node.peers.carrier import Carrier
 from node.peers.dicom import DicomCarrier
+from node.peers.dicomweb import Dicomweb
 from node.peers.dimse_connect import Address
-from node.peers.dimse_server import Listener, Listening
 from node.peers.folder import FolderCarrier
+from node.peers.orthanc import OrthancCarrier
+from node.proof import Proof
 from node.records import instances
 from node.records.database import Records, migrate
-from node.records.states import Ending
 from node.settings import Destination, DicomDestination, Settings
 from node.spool import Spool
-from node.stages.receive import Arrival, Intake, Status
+from node.stages.receive import Intake
 from pipelines import with_kernels
 from pipelines.pipeline import Pipeline
 
@@ -71,6 +69,38 @@ def alone(settings: Settings, name: str) -> Iterator[None]:
                     ) from error
                 time.sleep(0.1)
         yield
+
+
+def is_held(settings: Settings, name: str) -> bool:
+    """Whether a living process holds the lock `name` of this node's folder."""
+    try:
+        with (settings.node.state.absolute() / f"{name}.lock").open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def receiver_key(part: str) -> str:
+    """What the records call a process that receives: its part of the node, and which process of that name it is."""
+    return f"{part}/{os.getpid()}-{time.time_ns():x}"[:32]
+
+
+def close_lost(settings: Settings, records: Records, me: str) -> None:
+    """Close what earlier processes left open: of this part, and of parts that no living process holds.
+
+    me: `receiver_key` of the caller, who holds the lock of its part
+    """
+    mine = me.partition("/")[0]
+    with records.read() as connection:
+        others = instances.open_receivers(connection) - {me}
+    parts = {other: other.partition("/")[0] for other in others}
+    lost = [other for other, part in parts.items() if part == mine or not is_held(settings, part)]
+    if lost:
+        with records.write() as connection:
+            instances.close_lost_associations(connection, receivers=lost, at=time.time())
 
 
 def metrics_folder(settings: Settings) -> Path:
@@ -173,9 +203,25 @@ def carriers_of(settings: Settings) -> Callable[[Destination], Carrier]:
     def carrier(destination: Destination) -> Carrier:
         if destination.kind == "dicom":
             return DicomCarrier(address(destination))
+        if destination.kind == "dicomweb":
+            return Dicomweb(destination)
+        if destination.kind == "orthanc":
+            return OrthancCarrier(destination)
         return FolderCarrier(destination.path)
 
     return carrier
+
+
+def proofs_of(settings: Settings, records: Records) -> Callable[[Destination], Proof | None]:
+    """What makes a destination vouch for what it took, where its settings ask for that."""
+    address = address_of(settings)
+
+    def proof(destination: Destination) -> Proof | None:
+        if destination.kind != "dicom" or destination.commitment == "off":
+            return None
+        return Proof(records, destination, address(destination), clock=time.time)
+
+    return proof
 
 
 def intake_of(settings: Settings, records: Records, spool: Spool, child: Child) -> Intake:
@@ -198,55 +244,3 @@ def intake_of(settings: Settings, records: Records, spool: Spool, child: Child) 
 
 def decoder_of(settings: Settings) -> Child:
     return Child(memory_mb=settings.decoder.memory_mb, seconds=settings.decoder.seconds)
-
-
-@contextmanager
-def receiver(settings: Settings) -> Iterator[Listener]:
-    """A listening receiver."""
-    me = f"{os.getpid()}-{time.time_ns()}"[:32]
-    prime_receiver(Status)
-    with ExitStack() as stack:
-        records = stack.enter_context(contextlib.closing(Records(settings.node.state.absolute())))
-        child = stack.enter_context(contextlib.closing(decoder_of(settings)))
-        spool = spool_of(settings)
-        intake = stack.enter_context(contextlib.closing(intake_of(settings, records, spool, child)))
-
-        def recorded(files: Iterable[str]) -> set[str]:
-            with records.read() as connection:
-                return instances.files_named(connection, files)
-
-        def opened(key: str, calling_ae: str) -> None:
-            METRICS.associations.inc()
-            with records.write() as connection:
-                instances.open_association(connection, key=key, calling_ae=calling_ae, receiver=me, at=time.time())
-
-        def closed(key: str, released: bool) -> None:
-            ending = Ending.RELEASED if released else Ending.ABORTED
-            with records.write() as connection:
-                instances.close_association(connection, key=key, at=time.time(), ending=ending)
-
-        def answered(status: int, size: int) -> None:
-            METRICS.stored.labels(status=f"{status:#06x}").inc()
-            if status == Status.SUCCESS:
-                METRICS.received_bytes.inc(size)
-
-        def store(arrival: Arrival) -> bool:
-            with METRICS.stage_seconds.labels(stage="receive").time():
-                new = intake.store(arrival)
-            if not new:
-                log.info("the same instance again; the first one stays", bytes=len(arrival.data_set))
-            return new
-
-        node = Listening(
-            store=store,
-            opened=opened,
-            closed=closed,
-            refused=lambda reason: METRICS.associations_refused.labels(reason=reason).inc(),
-            answered=answered,
-        )
-        spool.sweep(recorded)
-        with records.write() as connection:
-            instances.close_lost_associations(connection, receiver=me, at=time.time())
-        listener = Listener(settings.receiver, settings.peers, node, implementation_uid=IMPLEMENTATION_CLASS_UID)
-        stack.callback(listener.close)
-        yield listener

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -20,6 +20,10 @@ from pipelines.pipeline import Report
 _P: Final = "imaging_node_"
 _STAGE_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _VALUE_BUCKETS: Final = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 5, 10, 30, 100)
+# Why connections and associations are refused.
+REFUSALS: Final = (
+    "unknown_peer", "called_ae_title", "limit", "address_limit", "silent", "malformed", "tls",
+)  # fmt: skip
 _WAIT_BUCKETS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 4 * 3600, 24 * 3600)
 
 
@@ -36,6 +40,7 @@ class Metrics:
     instances_delivered: Counter
     instances_failed: Counter
     delivery_failures: Counter
+    commitments: Counter
     holds: Counter
     guard_verdicts: Counter
     guard_value: Histogram
@@ -43,6 +48,7 @@ class Metrics:
     engine_waits: Counter
     last_in_to_first_out: Histogram
     starts: Counter
+    certificate_expires: Gauge
 
 
 METRICS: Final = Metrics(
@@ -59,6 +65,9 @@ METRICS: Final = Metrics(
     delivery_failures=Counter(
         _P + "delivery_attempts_failed", "Delivery attempts that did not finish", ["destination"]
     ),
+    commitments=Counter(
+        _P + "commitments", "Questions to archives whether they keep what they took, and answers", ["destination", "outcome"]
+    ),
     holds=Counter(_P + "holds", "Jobs held, refused or failed", ["state", "reason"]),
     engine_checks_failed=Counter(
         _P + "engine_checks_failed", "Engines that missed their recorded cases and are off", ["engine"]
@@ -74,6 +83,12 @@ METRICS: Final = Metrics(
     starts=Counter(
         _P + "process_starts", "Starts of the node's processes; more than one each says that some died", ["part"]
     ),
+    certificate_expires=Gauge(
+        _P + "certificate_expires_timestamp_seconds",
+        "When the node's own certificate ends, seconds since the epoch",
+        ["use"],
+        multiprocess_mode="mostrecent",
+    ),
 )
 
 
@@ -81,9 +96,17 @@ def prime_receiver(statuses: Iterable[int]) -> None:
     """Show every series of the receiver from the start, at 0: a rate needs a first value."""
     for status in statuses:
         METRICS.stored.labels(status=f"{status:#06x}")
-    for reason in ("unknown_peer", "called_ae_title", "limit"):
+    for reason in REFUSALS:
         METRICS.associations_refused.labels(reason=reason)
     METRICS.stage_seconds.labels(stage="receive")
+
+
+def prime_web(statuses: Iterable[int]) -> None:
+    """The same for what comes by HTTP."""
+    for status in statuses:
+        METRICS.stored.labels(status=f"{status:#06x}")
+    for reason in ("no_credentials", "limit"):
+        METRICS.associations_refused.labels(reason=reason)
 
 
 def prime_worker(destinations: Iterable[str], pipelines: Iterable[str], engines: Iterable[str]) -> None:
@@ -95,6 +118,8 @@ def prime_worker(destinations: Iterable[str], pipelines: Iterable[str], engines:
         METRICS.instances_delivered.labels(destination=name)
         METRICS.instances_failed.labels(destination=name)
         METRICS.delivery_failures.labels(destination=name)
+        for outcome in ("asked", "refused", "committed", "failed", "found", "absent", "given_up"):
+            METRICS.commitments.labels(destination=name, outcome=outcome)
     for name in pipelines:
         METRICS.inference_seconds.labels(pipeline=name)
     for stage in ("route", "prepare", "infer", "check", "derive", "deliver"):

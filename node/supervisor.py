@@ -6,14 +6,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from node.log import log
 
-PARTS: Final = ("receiver", "worker", "page")
 EXIT_BAD_SETTING: Final = 2  # a part that ends with this will not do better next time
 _STEADY_S: Final = 10.0
 _LONGEST_PAUSE_S: Final = 5.0
@@ -24,16 +23,17 @@ class Supervisor:
 
     settings:    the file that every part reads
     environment: of every part
+    parts:       by name, what follows `imaging-node run` on the command line of each
     """
 
-    def __init__(self, settings: Path, environment: Mapping[str, str]) -> None:
-        self._settings, self._environment = settings, dict(environment)
+    def __init__(self, settings: Path, environment: Mapping[str, str], parts: Mapping[str, Sequence[str]]) -> None:
+        self._settings, self._environment, self._parts = settings, dict(environment), dict(parts)
         self._stopping = threading.Event()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
-        self._pause_s: dict[str, float] = dict.fromkeys(PARTS, 0.0)
-        self._served: dict[str, bool] = dict.fromkeys(PARTS, False)  # a setting that served once is not the fault
-        self._due: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+        self._pause_s: dict[str, float] = dict.fromkeys(parts, 0.0)
+        self._served: dict[str, bool] = dict.fromkeys(parts, False)  # a setting that served once is not the fault
+        self._due: dict[str, float] = dict.fromkeys(parts, 0.0)
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT. Returns the exit status."""
@@ -41,7 +41,7 @@ class Supervisor:
             signal.signal(number, self._on_signal)
         status = 0
         while not self._stopping.is_set():
-            for part in PARTS:
+            for part in self._parts:
                 status = self._look_after(part)
                 if status:
                     self._stopping.set()
@@ -74,7 +74,7 @@ class Supervisor:
                 "-m",
                 "node",
                 "run",
-                part,
+                *self._parts[part],
                 "-c",
                 str(self._settings),
                 "--parent",

@@ -44,7 +44,7 @@ def settings_for(
     names = [target["name"] for target in targets]
     raw: dict[str, Any] = {
         "node": {"state": str(state / "state"), "disk_reserve_mb": 50},
-        "receiver": {"ae_title": AE_TITLE, "host": HOST, "port": port or free_port()},
+        "receiver": {"ae_title": AE_TITLE, "host": HOST, "port": port or free_port(), "processes": 1},
         "peers": [
             {"name": title.lower(), "ae_title": title, "addresses": ["127.0.0.0/8"]}
             for title in ("DCMSEND", "STORESCU", "OTHER")
@@ -113,7 +113,8 @@ class RunningNode:
         assert self._process is not None
         assert self._process.poll() is None, self.tail()
         mine = set(self.pids().values())
-        return all(alive(self.settings, part).get("pid") in mine for part in ("receiver", "worker", "page"))
+        receivers = [f"receiver-{slot}" for slot in range(1, self.settings.receiver.processes + 1)]
+        return all(alive(self.settings, part).get("pid") in mine for part in (*receivers, "worker", "page"))
 
     def stop(self) -> None:
         process, self._process = self._process, None
@@ -125,14 +126,17 @@ class RunningNode:
         return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
 
     def pids(self) -> dict[str, int]:
-        """The processes of the node by part; `child` is a decoder."""
+        """The processes of the node by part; `child` is a decoder. `receiver` is the first one, `receiver-2` the next."""
         assert self._process is not None
         found = {"supervisor": self._process.pid}
         for pid in _children(self._process.pid):
             words = _command(pid)
             if "run" in words:
-                found[words[words.index("run") + 1]] = pid
-                found |= {f"child of {words[words.index('run') + 1]}": child for child in _children(pid)}
+                part = words[words.index("run") + 1]
+                if "--slot" in words and (slot := words[words.index("--slot") + 1]) != "1":
+                    part += f"-{slot}"
+                found[part] = pid
+                found |= {f"child of {part}": child for child in _children(pid)}
         return found
 
     def kill(self, part: str) -> None:

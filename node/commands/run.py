@@ -1,6 +1,5 @@
 """`imaging-node run`: the node, or one of its parts."""
 
-import errno
 import json
 import os
 import signal
@@ -14,18 +13,18 @@ from contextlib import closing
 from pathlib import Path
 
 from engines.backends import Backend
-from node import app
+from node import app, receiver_ports
 from node.child import die_with_parent
 from node.errors import BadSetting
 from node.log import configure, log
 from node.metrics import METRICS
+from node.peers.ports import require_free
 from node.records.database import Records
 from node.settings import Settings, load
 from node.supervisor import Supervisor
 
 _BEAT_S = 1.0
 _SILENT_S = 10.0
-_DYING_S = 3.0
 
 
 def node(settings_file: Path) -> int:
@@ -36,17 +35,22 @@ def node(settings_file: Path) -> int:
     specs = app.specs_of(settings, app.pipelines_of(settings))
     _backend_runs(settings, settings_file, specs)
     app.prepare_state(settings)
-    for host, port, name in (
-        (settings.receiver.host, settings.receiver.port, "receiver"),
-        (settings.page.host, settings.page.port, "page"),
-    ):
-        _port_is_free(host, port, name)
-    with app.alone(settings, "node"):
+    receiver_ports.require_safe(settings)
+    receiver_ports.prepare_ports(settings)
+    require_free(settings.page.host, settings.page.port, setting="page")
+    if settings.stow is not None:
+        require_free(settings.stow.host, settings.stow.port, setting="stow")
+    with app.alone(settings, "node"), receiver_ports.shared_ports(settings) as found:
         folder = app.metrics_folder(settings)
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.db"):  # counters begin at 0 with the node; Prometheus knows what that means
             old.unlink()
-        return Supervisor(settings_file, app.child_environment(settings)).run()
+        parts: dict[str, list[str]] = {
+            receiver_ports.part_name(slot): ["receiver", "--slot", str(slot), "--ports", *map(str, found.numbers)]
+            for slot in _slots(settings)
+        }
+        parts |= {name: [name] for name in ("worker", "page", *(("web",) if settings.takes_by_http else ()))}
+        return Supervisor(settings_file, app.child_environment(settings), parts).run()
 
 
 def _backend_runs(settings: Settings, settings_file: Path, names: Iterable[str]) -> None:
@@ -71,28 +75,40 @@ def _backend_runs(settings: Settings, settings_file: Path, names: Iterable[str])
             raise BadSetting(entry["reason"])
 
 
-def part(name: str, settings_file: Path, *, parent: int | None) -> None:
-    """One process of the node, until SIGTERM."""
+def part(name: str, settings_file: Path, *, parent: int | None, slot: int, ports: tuple[int, int] | None) -> None:
+    """One process of the node, until SIGTERM.
+
+    slot:  of a receiver
+    ports: of a receiver, plain and TLS, that the supervisor keeps for all of them
+    """
     if parent is not None:
         die_with_parent(parent)
     settings = load(settings_file)
     configure(settings.node.log_level, part=name)
     os.umask(0o077)
     if parent is None:
+        receiver_ports.require_safe(settings)
         app.prepare_state(settings)
     METRICS.starts.labels(part=name).inc()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    if name == "receiver":
+        found = None if ports is None else receiver_ports.Ports(plain=ports[0], tls=ports[1], shared=True)
+        with app.alone(settings, receiver_ports.part_name(slot)):
+            _receiver(settings, stop, slot, found)
+        return
     with app.alone(settings, name):
-        {"receiver": _receiver, "worker": _worker, "page": _page}[name](settings, stop)
+        {"worker": _worker, "page": _page, "web": _web}[name](settings, stop)
 
 
-def _receiver(settings: Settings, stop: threading.Event) -> None:
-    with app.receiver(settings) as listener:
-        log.info("listening", port=listener.port, ae_title=settings.receiver.ae_title)
+def _receiver(settings: Settings, stop: threading.Event, slot: int, found: receiver_ports.Ports | None) -> None:
+    from node.receiver import receiver  # only here: the other parts start sooner without it
+
+    with receiver(settings, slot=slot, ports_found=found) as listener:
+        log.info("listening", port=listener.port, tls_port=listener.tls_port, ae_title=settings.receiver.ae_title)
         while not stop.is_set():
-            _beat(settings, "receiver", port=listener.port)
+            _beat(settings, receiver_ports.part_name(slot), port=listener.port, tls_port=listener.tls_port)
             stop.wait(_BEAT_S)
 
 
@@ -110,6 +126,20 @@ def _worker(settings: Settings, stop: threading.Event) -> None:
 
     with Worker(settings) as worker:
         worker.run(stopping)
+
+
+def _web(settings: Settings, stop: threading.Event) -> None:
+    from node import web  # only here: the other parts start sooner without it
+
+    if not settings.takes_by_http:
+        raise BadSetting("The settings have neither [stow] nor [[sources]].", fix="Leave this part out.")
+    with web.serving(settings) as part:
+        port = {} if part.stow is None else {"port": part.stow.port}
+        log.info("taking by HTTP", sources=len(settings.sources), **port)
+        while not stop.is_set():
+            part.require_alive()
+            _beat(settings, "web", **port)
+            stop.wait(_BEAT_S)
 
 
 def _page(settings: Settings, stop: threading.Event) -> None:
@@ -152,8 +182,15 @@ def _beat(settings: Settings, name: str, **facts: int) -> None:
     aside.replace(path)
 
 
+def _slots(settings: Settings) -> range:
+    return range(1, settings.receiver.processes + 1)
+
+
 def alive(settings: Settings, name: str) -> dict[str, int]:
-    """What a part last said of itself; empty if it is silent."""
+    """What a part last said of itself; empty if it is silent. "receiver" is the first one that is not."""
+    if name == "receiver":
+        all_of_them = (alive(settings, receiver_ports.part_name(slot)) for slot in _slots(settings))
+        return next(filter(None, all_of_them), {})
     path = settings.node.state.absolute() / f"{name}.alive"
     try:
         said: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
@@ -165,28 +202,10 @@ def alive(settings: Settings, name: str) -> dict[str, int]:
 
 def faults(settings: Settings) -> dict[str, str]:
     """What keeps the node from serving, by part."""
-    found = {name: "is not running" for name in ("receiver", "worker") if not alive(settings, name)}
+    parts = ("receiver", "worker", *(("web",) if settings.takes_by_http else ()))
+    found = {name: "is not running" for name in parts if not alive(settings, name)}
     if count := alive(settings, "worker").get("engines_off"):
         found["engines"] = f"{count} off: they missed their recorded cases"
     if not app.spool_of(settings).has_room(0):
         found["disk"] = "less is free than node.disk_reserve_mb"
     return found
-
-
-def _port_is_free(host: str, port: int, name: str) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    until = time.monotonic() + _DYING_S
-    while True:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-                return
-            except OSError as error:
-                # The processes of a node that was killed a moment ago may still be on their way out.
-                if error.errno != errno.EADDRINUSE or time.monotonic() > until:
-                    raise BadSetting(
-                        f"Port {port} on {host} cannot be opened: {error.strerror}.",
-                        fix=f"Set {name}.host and {name}.port to a free one, or stop what holds it.",
-                    ) from error
-        time.sleep(0.1)

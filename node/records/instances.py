@@ -1,16 +1,19 @@
 """Received instances, the associations that brought them, and what was put aside."""
 
 import dataclasses
+import functools
+import itertools
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from node.records import events
 from node.records.states import Ending
-from node.records.tables import ASSOCIATIONS, INSTANCES, QUARANTINE, SERIES
+from node.records.tables import ASSOCIATIONS, INSTANCES, QUARANTINE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,13 @@ class Instance:
     received_at: float
 
 
+_PLAIN: Final = tuple(f.name for f in dataclasses.fields(Instance) if f.name != "header")
+_COUNT: Final = (
+    "INSERT INTO series (series_uid, study_uid, instances, frozen, first_at, last_at) VALUES (?, ?, ?, 0, ?, ?) "
+    "ON CONFLICT (series_uid) DO UPDATE SET instances = instances + excluded.instances, last_at = excluded.last_at"
+)
+
+
 def by_uid(connection: Connection, sop_instance_uid: str) -> Instance | None:
     row = (
         connection.execute(select(INSTANCES).where(INSTANCES.c.sop_instance_uid == sop_instance_uid)).mappings().first()
@@ -39,23 +49,52 @@ def by_uid(connection: Connection, sop_instance_uid: str) -> Instance | None:
     return None if row is None else from_row(row)
 
 
-def add(connection: Connection, instance: Instance) -> None:
-    """Record a new instance and count it to its series. The SOP Instance UID must be new."""
-    connection.execute(INSTANCES.insert().values(dataclasses.asdict(instance)))
-    statement = insert(SERIES).values(
-        series_uid=instance.series_uid,
-        study_uid=instance.study_uid,
-        instances=1,
-        frozen=0,
-        first_at=instance.received_at,
-        last_at=instance.received_at,
-    )
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["series_uid"],
-            set_={"instances": SERIES.c.instances + 1, "last_at": statement.excluded.last_at},
+def add(connection: Connection, instance: Instance) -> bool:
+    """Record an instance if its SOP Instance UID is new, and count it to its series. Returns whether it was."""
+    return add_all(connection, [instance])[0]
+
+
+def add_all(connection: Connection, arrived: Sequence[Instance]) -> list[bool]:
+    """`add` for a group, in as few statements as it takes: this runs before every answer to a sender."""
+    values = [
+        (
+            *(getattr(instance, name) for name in _PLAIN),
+            json.dumps(instance.header, separators=(",", ":"), ensure_ascii=False),
         )
+        for instance in arrived
+    ]
+    added = connection.exec_driver_sql(_insert(len(values)), tuple(itertools.chain.from_iterable(values)))
+    inserted = set(added.scalars().all())
+    new = []
+    series: dict[str, list[Instance]] = {}
+    for instance in arrived:
+        new.append(instance.sop_instance_uid in inserted)
+        if new[-1]:
+            inserted.remove(instance.sop_instance_uid)  # the same one may come twice in a group
+            series.setdefault(instance.series_uid, []).append(instance)
+    for uid, some in series.items():
+        last = max(instance.received_at for instance in some)
+        connection.exec_driver_sql(_COUNT, (uid, some[0].study_uid, len(some), some[0].received_at, last))
+    return new
+
+
+@functools.lru_cache(maxsize=128)
+def _insert(count: int) -> str:
+    columns = ", ".join((*_PLAIN, "header"))
+    row = "(" + ", ".join("?" * (len(_PLAIN) + 1)) + ")"
+    rows = ", ".join([row] * count)
+    return (
+        f"INSERT INTO instances ({columns}) VALUES {rows} "  # noqa: S608  names of our own fields, no value
+        "ON CONFLICT (sop_instance_uid) DO NOTHING RETURNING sop_instance_uid"
     )
+
+
+def restore(connection: Connection, instance: Instance) -> None:
+    """The bytes of a purged instance came again."""
+    connection.execute(
+        update(INSTANCES).where(INSTANCES.c.sop_instance_uid == instance.sop_instance_uid).values(file=instance.file)
+    )
+    events.add(connection, at=instance.received_at, kind="restored", subject=instance.series_uid)
 
 
 def files_named(connection: Connection, files: Iterable[str]) -> set[str]:
@@ -67,8 +106,8 @@ def files_named(connection: Connection, files: Iterable[str]) -> set[str]:
     return found
 
 
-def quarantine(connection: Connection, instance: Instance, reason: str) -> None:
-    """Put a conflicting object aside: kept, never processed. The same bytes again change nothing."""
+def quarantine(connection: Connection, instance: Instance, reason: str) -> bool:
+    """Put a conflicting object aside: kept, never processed. Returns whether its file is kept: once for equal bytes."""
     row = {
         "sop_instance_uid": instance.sop_instance_uid,
         "file": instance.file,
@@ -76,8 +115,9 @@ def quarantine(connection: Connection, instance: Instance, reason: str) -> None:
         "reason": reason,
         "received_at": instance.received_at,
     }
-    connection.execute(insert(QUARANTINE).values(row).on_conflict_do_nothing())
+    added = connection.execute(insert(QUARANTINE).values(row).on_conflict_do_nothing())
     events.add(connection, at=instance.received_at, kind="quarantined", subject=instance.series_uid, reason=reason)
+    return added.rowcount > 0
 
 
 def quarantined(connection: Connection, series_uid: str) -> list[str]:
@@ -110,11 +150,17 @@ def close_association(connection: Connection, *, key: str, at: float, ending: En
     )
 
 
-def close_lost_associations(connection: Connection, *, receiver: str, at: float) -> int:
-    """Close what a dead receiver left open; `receiver` is the living one. Returns how many."""
+def open_receivers(connection: Connection) -> set[str]:
+    """The receivers that have associations which did not end."""
+    query = select(ASSOCIATIONS.c.receiver).where(ASSOCIATIONS.c.closed_at.is_(None)).distinct()
+    return set(connection.execute(query).scalars().all())
+
+
+def close_lost_associations(connection: Connection, *, receivers: Sequence[str], at: float) -> int:
+    """Close what these receivers, which are no more, left open. Returns how many."""
     result = connection.execute(
         update(ASSOCIATIONS)
-        .where(ASSOCIATIONS.c.closed_at.is_(None), ASSOCIATIONS.c.receiver != receiver)
+        .where(ASSOCIATIONS.c.closed_at.is_(None), ASSOCIATIONS.c.receiver.in_(receivers))
         .values(closed_at=at, ending=Ending.LOST)
     )
     return result.rowcount
