@@ -80,15 +80,8 @@ def prepare_series(request: dict[str, Any]) -> dict[str, Any]:
             stored = stored_values(files.part(path, frame), frame)
             if stored.values.shape != shape[1:]:
                 raise Refuse(f"A slice is {stored.values.shape}, not {shape[1:]}: a file changed while it was read.")
-            out = voxels[z]
-            np.multiply(stored.values, np.float32(stored.slope), out=out, casting="unsafe")
-            out += np.float32(stored.intercept)
-            if stored.padding is None:
-                figures.add(out)
-            else:
-                figures.add(out[~stored.padding])
-                out[stored.padding] = AIR_HU if is_ct else 0.0
-                padding[z] = stored.padding
+            voxels[z], padding[z] = to_units(stored, is_ct=is_ct)
+            figures.add(voxels[z] if stored.padding is None else voxels[z][~stored.padding])
             hashes.append(stored.sha256())
         figures.check()
 
@@ -100,6 +93,17 @@ def prepare_series(request: dict[str, Any]) -> dict[str, Any]:
         "pixel_sha256": hashes,
         "unit": figures.unit,
     }
+
+
+def to_units(stored: Stored, *, is_ct: bool) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Values in HU, or in an MR's units, and where there is padding; each (y, x)."""
+    out = np.empty(stored.values.shape, np.float32)
+    np.multiply(stored.values, np.float32(stored.slope), out=out, casting="unsafe")
+    out += np.float32(stored.intercept)
+    if stored.padding is None:
+        return out, np.zeros(out.shape, np.bool_)
+    out[stored.padding] = AIR_HU if is_ct else 0.0
+    return out, stored.padding
 
 
 class _Files:
@@ -126,9 +130,7 @@ def _write_both(
             open_memmap(aside[0], mode="w+", dtype=np.float32, shape=shape),
             open_memmap(aside[1], mode="w+", dtype=np.bool_, shape=shape),
         )
-        fill(*arrays)
-        for array in arrays:
-            array.flush()
+        fill(*arrays)  # not synced: after a restart of the machine nobody looks at them
         aside[0].replace(voxels)
         aside[1].replace(padding)
     finally:
