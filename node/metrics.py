@@ -66,7 +66,9 @@ METRICS: Final = Metrics(
         _P + "delivery_attempts_failed", "Delivery attempts that did not finish", ["destination"]
     ),
     commitments=Counter(
-        _P + "commitments", "Questions to archives whether they keep what they took, and answers", ["destination", "outcome"]
+        _P + "commitments",
+        "Questions to archives whether they keep what they took, and answers",
+        ["destination", "outcome"],
     ),
     holds=Counter(_P + "holds", "Jobs held, refused or failed", ["state", "reason"]),
     engine_checks_failed=Counter(

@@ -21,7 +21,7 @@ from node.metrics import METRICS, prime_worker
 from node.outputs import Outputs
 from node.peers import dimse_query
 from node.peers.dimse_connect import Address
-from node.records import deliveries, sets
+from node.records import commitments, deliveries, sets
 from node.records.database import Records, url
 from node.settings import DicomDestination, Settings
 from node.stages.assemble import Assembler
@@ -87,6 +87,7 @@ class Worker:
             spool,
             destination=settings.destination,
             carrier=app.carriers_of(settings),
+            proof=app.proofs_of(settings, self.records),
             clock=time.time,
         )
         self.assembler = Assembler(self.records, settings.assemble, clock=time.time, ask=self._ask(address))
@@ -150,12 +151,21 @@ class Worker:
             self._ask_engines()
         if time.monotonic() >= self._resume_at:
             self._resume_at = time.monotonic() + _RESUME_EVERY_S
+            self._settle()
             with self.records.read() as connection:
                 dispatches = deliveries.to_resume(connection)
             for job_id, destination, run, attempt in dispatches:
                 if (job_id, destination, run) not in self._resumed:
                     flow.start_delivery(job_id, destination, run, attempt)
                     self._resumed.add((job_id, destination, run))
+
+    def _settle(self) -> None:
+        """End the deliveries that archives have vouched for; their word may have come to a receiver."""
+        with self.records.read() as connection:
+            proven = commitments.to_settle(connection)
+        for job_id, destination in proven:
+            with self.records.write() as connection:
+                commitments.settle(connection, job_id, destination, at=time.time())
 
     def _ask_engines(self) -> None:
         """The known answers once more. A file that was changed ends the worker, which then says so at every start."""

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Integer, cast, func, select, update
 
 from node.records import events
-from node.records.states import DeliveryState, DispatchState, JobState
+from node.records.states import ARRIVED, DeliveryState, DispatchState, JobState
 from node.records.tables import DELIVERIES, DISPATCHES, JOBS, RESULTS
 
 
@@ -37,7 +37,7 @@ def unconfirmed(connection: Connection, job_id: str, destination: str) -> list[P
         .where(
             DELIVERIES.c.job_id == job_id,
             DELIVERIES.c.destination == destination,
-            DELIVERIES.c.state != DeliveryState.CONFIRMED,
+            DELIVERIES.c.state.not_in(ARRIVED),
         )
         .order_by(RESULTS.c.number)
     )
@@ -61,7 +61,7 @@ def dispatch(connection: Connection, job_id: str, destination: str) -> dict[str,
 
 def of_job(connection: Connection, job_id: str) -> list[dict[str, Any]]:
     """Every destination of a job, with how many instances it confirmed."""
-    confirmed = func.sum(cast(DELIVERIES.c.state == DeliveryState.CONFIRMED, Integer))
+    confirmed = func.sum(cast(DELIVERIES.c.state.in_(ARRIVED), Integer))
     rows = connection.execute(
         select(DISPATCHES, func.count().label("instances"), confirmed.label("confirmed"))
         .join(

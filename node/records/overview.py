@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, Table, func, select
 
-from node.records.states import DeliveryState, JobState, SetState
+from node.records.states import ARRIVED, JobState, SetState
 from node.records.tables import DELIVERIES, JOBS, QUARANTINE, SERIES, SETS
 
 STAGES = ("route", "prepare", "infer", "check", "derive", "deliver")
@@ -28,7 +28,7 @@ def queue(connection: Connection) -> dict[str, float]:
 def undelivered(connection: Connection) -> dict[str, float]:
     query = (
         select(DELIVERIES.c.destination, func.count())
-        .where(DELIVERIES.c.state != DeliveryState.CONFIRMED)
+        .where(DELIVERIES.c.state.not_in(ARRIVED))
         .group_by(DELIVERIES.c.destination)
     )
     return {row[0]: float(row[1]) for row in connection.execute(query).all()}

@@ -20,6 +20,17 @@ class SetState(StrEnum):
     FAILED = "failed"  # routing itself broke
 
 
+class GatheringState(StrEnum):
+    """The series of a study for a rule whose pipeline takes several."""
+
+    WAITING = "waiting"  # for a series that is missing
+    READY = "ready"  # its job is recorded, not yet started
+    MADE = "made"  # its job was started
+    HELD = "held"  # a person looks: one never came, or two have the same role
+    REFUSED = "refused"  # the series name different patients
+    DROPPED = "dropped"  # one never came, and the rule says that nobody need look
+
+
 class JobState(StrEnum):
     """One pipeline on one set."""
 
@@ -47,4 +58,21 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     SENT = "sent"  # on the wire, no answer known
     CONFIRMED = "confirmed"
+    PROVEN = "proven"  # the destination vouched for it, where that is asked for
     FAILED = "failed"
+
+
+ARRIVED = (DeliveryState.CONFIRMED, DeliveryState.PROVEN)
+
+
+class CommitmentState(StrEnum):
+    """One question whether an archive keeps what it took."""
+
+    ASKING = "asking"  # noted; whether it was asked is not known
+    ASKED = "asked"
+    REFUSED = "refused"  # the archive did not take the question
+    COMMITTED = "committed"  # storage commitment for all of it
+    FOUND = "found"  # all of it found by C-FIND, at an archive without storage commitment
+    FAILED = "failed"
+    RESENT = "resent"  # what had failed is on its way once more
+    GIVEN_UP = "given_up"

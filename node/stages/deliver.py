@@ -7,13 +7,14 @@ there the same bytes go again under the same UID. How they travel is the carrier
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from node.errors import Refuse, Retry
 from node.log import log
 from node.metrics import METRICS
 from node.peers.carrier import Answer, Busy, Carrier, Consignment, Fate, Item, Unreachable
+from node.proof import Proof
 from node.records import deliveries, jobs
 from node.records.database import Records
 from node.records.deliveries import Parcel
@@ -38,18 +39,29 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class _Outcome:
-    """How an attempt went. `trouble`: empty if all is delivered; `refused`: for good; `reached`: somebody answered."""
+    """How an attempt went.
+
+    trouble:  empty if all is delivered
+    refused:  for good
+    reached:  somebody answered
+    after_s:  the destination asks for so long a pause
+    proof_s:  all was taken, and the destination is to vouch for it within so many seconds
+    unproven: it has not, and is not asked any more
+    """
 
     number: int
     trouble: str = ""
     refused: bool = False
     reached: bool = True
     after_s: float = 0.0
+    proof_s: float | None = None
+    unproven: bool = False
 
 
 class Deliverer:
     """Sends the results of jobs; one for a worker process.
 
+    proof: what makes a destination vouch for what it took; None: its answers to C-STORE are enough
     clock: seconds since the epoch
     """
 
@@ -60,24 +72,23 @@ class Deliverer:
         *,
         destination: Callable[[str], Destination],
         carrier: Callable[[Destination], Carrier],
+        proof: Callable[[Destination], Proof | None] = lambda _: None,
         clock: Callable[[], float],
     ) -> None:
         self._records, self._spool, self._clock = records, spool, clock
-        self._destination, self._carrier = destination, carrier
+        self._destination, self._carrier, self._proof = destination, carrier, proof
         self._silent_until: dict[str, float] = {}
 
     def attempt(self, job_id: str, name: str, number: int) -> Attempt:
         """Send everything of a job that `name` has not confirmed; note how it went, as attempt `number`."""
         settings = self._destination(name)
         with self._records.read() as connection:
-            parcels = deliveries.unconfirmed(connection, job_id, name)
             dispatch = deliveries.dispatch(connection, job_id, name)
         if dispatch["state"] != DispatchState.WAITING:
             return Attempt(state=DispatchState(dispatch["state"]), pause_s=None)
         outcome = _Outcome(number=number)
         try:
-            if parcels:
-                self._send(job_id, settings, parcels)
+            outcome = self._deliver(job_id, settings, outcome)
         except Unreachable as error:
             outcome = _Outcome(number=number, trouble=error.message, reached=False)
         except Busy as error:
@@ -95,8 +106,12 @@ class Deliverer:
     def _note(self, job_id: str, settings: Destination, dispatch: dict[str, Any], outcome: "_Outcome") -> Attempt:
         now, name = self._clock(), settings.name
         trouble, refused = outcome.trouble, outcome.refused
-        state, pause_s = DispatchState.DELIVERED, None
-        if trouble:
+        state, pause_s = DispatchState.DELIVERED, outcome.proof_s
+        if outcome.unproven:
+            state = DispatchState.DEAD
+        elif pause_s is not None:
+            state = DispatchState.WAITING
+        elif trouble:
             tries = dispatch["refusals"] + int(refused)
             old = now - dispatch["since"] > settings.retry_hours * 3600
             given_up = (refused and tries >= _PERMANENT_TRIES) or old
@@ -109,10 +124,27 @@ class Deliverer:
             deliveries.attempted(
                 connection, job_id, name, trouble=trouble, refused=refused, number=outcome.number, at=now
             )
+            known = DispatchState(deliveries.dispatch(connection, job_id, name)["state"])
+            if known is not DispatchState.WAITING:  # the archive's word came meanwhile, and the tick saw it
+                return Attempt(state=known, pause_s=None)
             if state is not DispatchState.WAITING:
                 deliveries.end(connection, job_id, name, state=state, at=now)
                 return Attempt(state=state, pause_s=None)
         return Attempt(state=state, pause_s=pause_s)
+
+    def _deliver(self, job_id: str, settings: Destination, outcome: "_Outcome") -> "_Outcome":
+        proof = self._proof(settings)
+        if proof is not None:
+            proof.send_again(job_id)
+        with self._records.read() as connection:
+            parcels = deliveries.unconfirmed(connection, job_id, settings.name)
+        if parcels:
+            self._send(job_id, settings, parcels)
+        if proof is None:
+            return outcome
+        standing = proof.stand(self._consignment(job_id))
+        unproven = standing.pause_s is None and bool(standing.trouble)
+        return replace(outcome, trouble=standing.trouble, proof_s=standing.pause_s, unproven=unproven)
 
     def _send(self, job_id: str, settings: Destination, parcels: list[Parcel]) -> None:
         if not all(self._spool.holds(parcel.file, parcel.sha256) for parcel in parcels):
