@@ -4,6 +4,7 @@ Each process has a folder of its own there and holds a lock on it. The kernel le
 however it ends; so whoever gets the lock may sweep, and nobody has to trust process ids.
 """
 
+import errno
 import fcntl
 import itertools
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 _FILE_MODE: Final = 0o600
+_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class Aside:
@@ -30,10 +32,20 @@ class Aside:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._numbers = itertools.count()
 
-    def create(self) -> tuple[str, int]:
-        """A new file: its name, and a descriptor to write and to read. Raises OSError."""
+    def create(self, *, direct: bool) -> tuple[str, int]:
+        """A new file: its name, and a descriptor to write and to read; for `write_direct` if it is `direct`.
+
+        raises: OSError
+        """
         name = f"{self.token}-{next(self._numbers):08x}.dcm"
-        return name, os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
+        if direct:
+            try:
+                return name, os.open(self.folder / name, _NEW | os.O_DIRECT, _FILE_MODE)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # the file system has no such thing
+                    raise
+                self.remove(name)
+        return name, os.open(self.folder / name, _NEW, _FILE_MODE)
 
     def remove(self, name: str) -> None:
         (self.folder / name).unlink(missing_ok=True)

@@ -1,7 +1,9 @@
 """What the node asks of a disk: whole files, synced names, and a plain word when there is no room or no trust."""
 
 import contextlib
+import ctypes
 import errno
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,6 +14,9 @@ from node.errors import BadSetting, Retry
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _BROKEN: Final = frozenset({errno.EIO, errno.EROFS, errno.ENXIO, errno.EUCLEAN})
+_LIBC: Final = ctypes.CDLL(None)
+_BLOCK_BYTES: Final = 4096  # what O_DIRECT may ask of offset and length
+_SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h; a hint only, so its result says nothing that a sync would not
 
 
 class SpoolFull(Retry):
@@ -45,6 +50,32 @@ def write_whole(descriptor: int, data: memoryview) -> None:
     """Write all of `data` where the file stands; a write may take less than it was given."""
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def write_direct(descriptor: int, buffer: memoryview, size: int) -> None:
+    """Write the first `size` bytes of a page-aligned buffer to a new file that was opened with `O_DIRECT`.
+
+    Straight from the buffer to the disk: no page of the cache is taken and filled only to be synced at once. Where the
+    file system does not do that, it is an ordinary write.
+    """
+    padded = -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
+    buffer[size:padded] = bytes(padded - size)
+    try:
+        written = os.write(descriptor, buffer[:padded])
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        written = 0
+    if written < padded:
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+        write_whole(descriptor, buffer[written:padded])
+    os.ftruncate(descriptor, size)
+
+
+def start_writing_back(descriptor: int) -> None:
+    """Have the kernel write what is dirty now, and do not wait: the sync at the end of a large file has little left."""
+    _LIBC.sync_file_range(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
 
 
 def output_folder(folder: Path) -> Path:

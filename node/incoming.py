@@ -3,6 +3,7 @@
 A small object is one write at its end. A large one is written as it comes, so that its size does not matter to memory.
 """
 
+import mmap
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,10 +12,11 @@ from enum import IntEnum
 from typing import Final
 
 from node.aside import Aside
-from node.disk import SpoolFailed, SpoolFull, write_whole
+from node.dicom.source import File, Memory, Source
+from node.disk import SpoolFailed, SpoolFull, start_writing_back, write_direct, write_whole
 from node.spool import Spool
 
-BUFFER_BYTES: Final = 1 << 20
+BUFFER_BYTES: Final = (2 << 20) + (128 << 10)  # a slice of 1024 x 1024 with its header
 _IDLE_BUFFERS: Final = 32
 
 
@@ -70,15 +72,15 @@ class Buffers:
     """Buffers of `BUFFER_BYTES` that are used again: their pages stay, new ones would be faulted in for each object."""
 
     def __init__(self) -> None:
-        self._idle: list[bytearray] = []
+        self._idle: list[memoryview] = []
 
-    def take(self) -> bytearray:
+    def take(self) -> memoryview:
         try:
             return self._idle.pop()
         except IndexError:
-            return bytearray(BUFFER_BYTES)
+            return memoryview(mmap.mmap(-1, BUFFER_BYTES))  # page-aligned, and pages that no object needs never exist
 
-    def give(self, buffer: bytearray) -> None:
+    def give(self, buffer: memoryview) -> None:
         if len(self._idle) < _IDLE_BUFFERS:
             self._idle.append(buffer)
 
@@ -106,8 +108,7 @@ class Incoming:
         self._keep = keep
         self._descriptor: int | None = None
         self._name = ""
-        self._buffer = buffers.take()
-        self._view = memoryview(self._buffer)
+        self._view = buffers.take()
         self._view[: len(meta)] = meta
         self._filled = len(meta)  # of the buffer; what was before it is in the file
 
@@ -127,7 +128,6 @@ class Incoming:
             raise Rejected(Status.TOO_LARGE, f"Data set is larger than {self._maximum} bytes")
         if self._filled == BUFFER_BYTES:
             self.write()
-            self._filled = 0
 
     def finish(self) -> "Future[bool]":
         """The data set is complete. The future holds, when it is durable, whether it was new; or a Rejected."""
@@ -146,20 +146,17 @@ class Incoming:
         """Whether bytes of it are in the file already."""
         return self._descriptor is not None
 
-    def in_memory(self) -> memoryview:
-        """The whole data set; only of one that was not spilled."""
-        return self._view[self._meta_bytes : self._filled]
-
     @property
     def descriptor(self) -> int:
         """Of the file aside, open for reading and writing."""
         assert self._descriptor is not None
         return self._descriptor
 
-    @property
-    def meta_bytes(self) -> int:
-        """Where the data set begins in the file."""
-        return self._meta_bytes
+    def source(self) -> Source:
+        """The data set for the scan. Of a spilled one `write` must have been called since the last `advance`."""
+        if self._descriptor is None:
+            return Memory(self._view[self._meta_bytes : self._filled])
+        return File(self._descriptor, self._meta_bytes)
 
     def write(self) -> None:
         """Write to the file aside what the buffer holds.
@@ -168,9 +165,15 @@ class Incoming:
         """
         try:
             self._spool.require_room(self._filled)
+            whole = self._descriptor is None and self._filled < BUFFER_BYTES
             if self._descriptor is None:
-                self._name, self._descriptor = self._aside.create()
-            write_whole(self._descriptor, self._view[: self._filled])
+                self._name, self._descriptor = self._aside.create(direct=whole)
+            if whole:
+                write_direct(self._descriptor, self._view, self._filled)
+            else:
+                write_whole(self._descriptor, self._view[: self._filled])
+                start_writing_back(self._descriptor)
+            self._filled = 0
         except (OSError, SpoolFull, SpoolFailed) as error:
             self.abandon()
             raise self.refusal(error) from error
@@ -181,7 +184,7 @@ class Incoming:
         raises: Rejected if the disk does not take it; nothing of it stays then
         """
         try:
-            os.fsync(self.descriptor)
+            os.fdatasync(self.descriptor)  # with the size, without the times
             file = self._spool.adopt(self._aside.folder / self._name)
         except OSError as error:
             self.abandon()
@@ -198,6 +201,6 @@ class Incoming:
 
     def recycle(self) -> None:
         """The buffer's bytes are not needed any more."""
-        if self._buffer:
-            self._buffers.give(self._buffer)
-            self._buffer = bytearray()
+        if self._view:
+            self._buffers.give(self._view)
+            self._view = memoryview(b"")

@@ -1,11 +1,13 @@
 """Opens the records: SQLite in WAL mode with synchronous FULL, so that a commit survives a power cut."""
 
+import errno
+import sqlite3
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from node.errors import BadSetting
@@ -38,6 +40,21 @@ def migrate(state: Path) -> None:
             f"The records in {state} cannot be opened: {error.orig}.",
             fix="Check the disk, or restore the file from a backup.",
         ) from error
+
+
+def disk_error(error: DBAPIError) -> OSError | None:
+    """What an error of the records says of their disk: full, or broken; None if it says something else.
+
+    A lock that was not given up within the time-out counts as full: it is the node that cannot, and later it may.
+    """
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    numbers = {
+        sqlite3.SQLITE_FULL: errno.ENOSPC,
+        sqlite3.SQLITE_BUSY: errno.ENOSPC,
+        sqlite3.SQLITE_IOERR: errno.EIO,
+        sqlite3.SQLITE_READONLY: errno.EROFS,
+    }
+    return OSError(numbers[code], str(error.orig)) if code in numbers else None
 
 
 class Records:

@@ -5,25 +5,25 @@ wait, then the next one takes its turn. So durability costs one commit per group
 waits for no other thread.
 """
 
-import hashlib
-import mmap
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from node.dicom.classes import STORAGE_CLASSES
 from node.dicom.scan import Scan, Unreadable, scan
+from node.dicom.source import Source
 from node.dicom.uids import is_well_formed
 from node.disk import SpoolFailed, SpoolFull
 from node.incoming import Buffers, Head, Incoming, out_of_resources
 from node.incoming import Rejected as Rejected
 from node.incoming import Status as Status
 from node.records import events, instances
-from node.records.database import Records
+from node.records.database import Records, disk_error
 from node.records.instances import Instance
 from node.spool import Spool, file_meta
 
@@ -40,11 +40,20 @@ class Arrival:
     calling_ae: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Waiting:
+    """An object on the disk that waits for its record.
+
+    compare: file of an object with its UID in another encoding; they are to be compared before it is asked again
+    compared, same_pixels: whether that was done, and what came of it
+    """
+
     instance: Instance
-    same_pixels: bool  # as the instance of that UID that was there before, though encoded otherwise
-    done: "Future[bool]"
+    settled: bool = False
+    outcome: bool | BaseException | None = None
+    compare: str = ""
+    compared: bool = False
+    same_pixels: bool = False
 
 
 class Intake:
@@ -127,17 +136,10 @@ class Intake:
     def _keep(self, incoming: Incoming) -> "Future[bool]":
         done: Future[bool] = Future()
         try:
-            instance = self._instance(incoming)
+            done.set_result(self._durable(self._instance(incoming)))
         except BaseException as error:  # noqa: BLE001  whatever it was, the sender gets its answer
             incoming.abandon()
             done.set_exception(error)
-            return done
-        self._waiting.append(
-            _Waiting(instance=instance, same_pixels=self._equal_in_other_encoding(instance), done=done)
-        )
-        with self._turn:
-            if not done.done():
-                self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
         return done
 
     def _instance(self, incoming: Incoming) -> Instance:
@@ -145,12 +147,8 @@ class Intake:
         head = incoming.head
         if incoming.spilled:
             incoming.write()
-            mapped = memoryview(mmap.mmap(incoming.descriptor, 0, prot=mmap.PROT_READ))
-            data = mapped[incoming.meta_bytes :]
-            found, sha256 = examine(head, data), hashlib.sha256(data).hexdigest()
-        else:
-            data = incoming.in_memory()
-            found, sha256 = examine(head, data), hashlib.sha256(data).hexdigest()
+        found = examine(head, incoming.source())
+        if not incoming.spilled:
             incoming.write()
         incoming.recycle()
         file = incoming.seal()
@@ -163,7 +161,7 @@ class Intake:
             patient_key=found.patient_key,
             file=file,
             bytes=incoming.size,
-            sha256=sha256,
+            sha256=found.sha256,
             pixel_sha256=found.pixel_sha256,
             header=found.header
             | {
@@ -175,31 +173,56 @@ class Intake:
             received_at=self._clock(),
         )
 
-    def _equal_in_other_encoding(self, instance: Instance) -> bool:
-        with self._records.read() as connection:
-            known = instances.by_uid(connection, instance.sop_instance_uid)
-        if known is None or known.sha256 == instance.sha256 or known.transfer_syntax == instance.transfer_syntax:
-            return False
-        return self._same_pixels(known.file, instance.file)
+    def _durable(self, instance: Instance) -> bool:
+        """Sync the name of its file and record it, with all others that wait. Raises Rejected."""
+        mine = _Waiting(instance=instance)
+        while True:
+            self._waiting.append(mine)
+            with self._turn:  # somebody else may have had it in a group by now
+                if not mine.settled:
+                    self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
+            if not mine.compare:
+                break
+            mine.same_pixels, mine.compared = self._same_pixels(mine.compare, instance.file), True
+            mine.settled, mine.compare = False, ""
+        assert mine.outcome is not None
+        if isinstance(mine.outcome, BaseException):
+            raise mine.outcome
+        return mine.outcome
 
     def _commit(self, group: list[_Waiting]) -> None:
-        outcomes: list[bool | Rejected] = []
+        unnamed: list[str] = []
         try:
             self._spool.sync(waiting.instance.file for waiting in group)
             with self._records.write() as connection:
-                outcomes = [_record(connection, w.instance, same_pixels=w.same_pixels) for w in group]
+                verdicts = _record(connection, group)
+            for waiting, verdict in zip(group, verdicts, strict=True):
+                waiting.outcome, waiting.compare = verdict.outcome, verdict.compare
+                if verdict.unnamed:
+                    unnamed.append(waiting.instance.file)
         except Exception as error:  # noqa: BLE001  whatever it was, every sender in the group gets its answer
+            trouble = self._trouble(error)
             for waiting in group:
-                waiting.done.set_exception(error)
-            return
-        for waiting, outcome in zip(group, outcomes, strict=True):
-            if isinstance(outcome, Rejected):
-                waiting.done.set_exception(outcome)
-            else:
-                waiting.done.set_result(outcome)
+                waiting.outcome = trouble
+            # After an error that is not understood the commit may be on the disk all the same: then the sweep at the
+            # next start finds out which files have no record.
+            if isinstance(trouble, Rejected) and not self._spool.has_failed():
+                unnamed = [waiting.instance.file for waiting in group]
+        for waiting in group:
+            waiting.settled = True
+        for file in unnamed:
+            self._spool.discard(file)
+
+    def _trouble(self, error: Exception) -> Exception:
+        """What to answer when a group could not be made durable."""
+        if isinstance(error, OSError):
+            return out_of_resources(self._spool.trouble(error))
+        if isinstance(error, DBAPIError) and (kind := disk_error(error)) is not None:
+            return out_of_resources(self._spool.trouble(kind))
+        return error
 
 
-def examine(head: Head, data_set: memoryview) -> Scan:
+def examine(head: Head, data_set: Source) -> Scan:
     """Check a data set against its own command and the standard. Raises Rejected."""
     try:
         found = scan(data_set, head.transfer_syntax)
@@ -224,19 +247,40 @@ def examine(head: Head, data_set: memoryview) -> Scan:
     return found
 
 
-def _record(connection: Connection, new: Instance, *, same_pixels: bool) -> bool | Rejected:
+@dataclass(frozen=True, kw_only=True)
+class _Verdict:
+    """What the records say of one object. `unnamed`: no record names its file."""
+
+    outcome: bool | Rejected | None = None
+    unnamed: bool = False
+    compare: str = ""
+
+
+def _record(connection: Connection, group: Sequence[_Waiting]) -> list[_Verdict]:
+    new = instances.add_all(connection, [waiting.instance for waiting in group])
+    return [
+        _Verdict(outcome=True) if is_new else _known(connection, waiting)
+        for is_new, waiting in zip(new, group, strict=True)
+    ]
+
+
+def _known(connection: Connection, waiting: _Waiting) -> _Verdict:
+    new = waiting.instance
     known = instances.by_uid(connection, new.sop_instance_uid)
-    if known is None:
-        instances.add(connection, new)
-        return True
-    if known.sha256 == new.sha256:
-        return False
+    assert known is not None
     belongs = ("patient_key", "study_uid", "series_uid", "sop_class_uid")
     other = [name for name in belongs if getattr(known, name) != getattr(new, name)]
-    if not other and (known.pixel_sha256 == new.pixel_sha256 or same_pixels):
+    if known.sha256 == new.sha256 and known.pixel_sha256 == new.pixel_sha256:
+        if known.file:
+            return _Verdict(outcome=False, unnamed=True)
+        instances.restore(connection, new)  # it was purged: here are its bytes again
+        return _Verdict(outcome=False)
+    if not other and (known.pixel_sha256 == new.pixel_sha256 or waiting.same_pixels):
         # An archive that corrected a name or changed the encoding sends the same image: the first one stays.
         events.add(connection, at=new.received_at, kind="header-differs", subject=new.series_uid, sha256=new.sha256)
-        return False
+        return _Verdict(outcome=False, unnamed=True)
+    if not other and known.file and known.transfer_syntax != new.transfer_syntax and not waiting.compared:
+        return _Verdict(compare=known.file)
     what = "another patient, study or series" if other else "other pixels"
-    instances.quarantine(connection, new, f"An object with the same SOP Instance UID but {what} came later.")
-    return Rejected(Status.CONFLICT, f"Another object has this UID: {what}")
+    named = instances.quarantine(connection, new, f"An object with the same SOP Instance UID but {what} came later.")
+    return _Verdict(outcome=Rejected(Status.CONFLICT, f"Another object has this UID: {what}"), unnamed=not named)

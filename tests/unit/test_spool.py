@@ -32,7 +32,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 def keep(spool: Spool, desk: Aside, data: bytes = DATA) -> str:
     """A file the way that the intake makes one."""
-    name, descriptor = desk.create()
+    name, descriptor = desk.create(direct=False)
     write_whole(descriptor, memoryview(META + data))
     os.close(descriptor)
     file = spool.adopt(desk.folder / name)
@@ -111,7 +111,7 @@ def _die_at_work(state: str) -> None:
     desk = spool.desk()
     keep(spool, desk)
     keep(spool, desk)
-    desk.create()
+    desk.create(direct=False)
     sys.stdout.write(f"{desk.token}\n")
     sys.stdout.flush()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_what_dead_processes_left_is_swept_and_what_living_ones_write_is_not(spo
     token = done.stdout.strip()
     recorded, orphan = sorted(f"{p.parent.name}/{p.name}" for p in (spool.root / "in").glob(f"*/{token}-*"))
     mine = keep(spool, desk)
-    half, _ = desk.create()
+    half, _ = desk.create(direct=False)
     old_boot = spool.work.parent / "another-boot" / "job"
     old_boot.mkdir(parents=True)
     for left in (old_boot / "voxels.npy", spool.root / "aside" / "probe"):
