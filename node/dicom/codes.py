@@ -30,12 +30,20 @@ MODALITIES = {
 """Storage SOP classes that a pipeline can take, and the modality that each one implies."""
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+CLASSIC = {"CT": CT_IMAGE_STORAGE, "MR": "1.2.840.10008.5.1.4.1.1.4"}
+"""Modality -> the single-frame storage class that is written for it."""
+ENHANCED = {"CT": "1.2.840.10008.5.1.4.1.1.2.1", "MR": "1.2.840.10008.5.1.4.1.1.4.1"}
+"""Modality -> the multi-frame storage class that is written where the source was of that class."""
 MULTI_FRAME = {
     "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT",
     "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT",
     "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR",
     "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR",
 }
+
+
+IMAGE_CLASSES = MODALITIES | {uid: "MR" if "MR" in name else "CT" for uid, name in MULTI_FRAME.items()}
+"""Every storage class that can be a source, and its modality."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +75,8 @@ class Output:
     synthetic: bool
     derivation: Code
     purpose: Code
+    modality: str = "CT"  # of its sources, and its own
+    frame_type: tuple[str, str] = ("VOLUME", "NONE")  # values 3 and 4 of Frame Type (0008,9007), DICOM_SPEC 1.7
     elements: frozenset[str] = frozenset()  # keywords of what it says differently from its source (DICOM_SPEC 1.5)
 
 
@@ -98,6 +108,6 @@ OUTPUTS = {
         purpose=SYNTHESIZING_EQUIPMENT,
     ),
 }
-"""The kinds that `derive` writes: CT images on the grid of their sources."""
+"""The kinds that `derive` writes: images on the grid of their sources."""
 
 PRIMARY_ALLOWED = frozenset({"DN", "KC"})  # DICOM_SPEC 1.1: a site may ask for PRIMARY as value 2 of these only

@@ -1,160 +1,125 @@
-"""Write a derived series: one CT image per source slice, labelled, traceable and byte-identical on every repeat.
+"""Write what a job made, labelled, traceable and byte-identical on every repeat.
 
 Runs in the child. DICOM_SPEC sections 1, 2 and 5 are the rule; `keep` holds what passes from the source, `provenance`
-what we say ourselves, `validate` what must hold before a file gets its name.
+what we say ourselves, `validate` what must hold before a file gets its name; `classic` and `enhanced` are two forms.
 """
 
 import hashlib
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
-from node.dicom import codes, decode, keep, part10, provenance, template, uids, validate, wording
-from node.dicom.decode import Stored
+from node.dicom import codes, part10, source_slices, uids, validate, wording
+from node.dicom.classic import ClassicSeries, pixel_element
+from node.dicom.files import Batch
 from node.dicom.job import Job
-from node.dicom.part10 import Part10
+from node.dicom.source_slices import Source
 from node.errors import Refuse
-from node.spool import sync_folder, written_aside
+
+_open: Final[dict[str, tuple[Job, tuple[Source, ...], ClassicSeries]]] = {}
+"""The series that was asked for last: a series that is written range by range reads its sources once."""
 
 
 def write_series(request: dict[str, Any]) -> dict[str, Any]:
-    """Write the derived images of one series.
+    """Write the derived images of one series, or of a range of it.
 
-    request: sources (Part 10 files in geometric order), result (.npy, float32 (z, y, x), HU), out (folder), job
-    returns: series_instance_uid, series_description, and instances: sop_instance_uid, sop_class_uid, path, bytes,
-             sha256 and source_sop_instance_uid of each, in geometric order
+    request: sources (Part 10 files in geometric order), frames (parallel; 0 for a single-frame object; all 0 if
+             absent), result (.npy, float32 (z, y, x)), padding (.npy, bool (z, y, x), of the decoder; optional), out
+             (folder), job, forms ("classic", "enhanced"; classic if absent), range ([first, last), from 0; all if
+             absent). Only the slices of the range are looked at, so that later ones may still be computed; the enhanced
+             form is written by the request whose range ends with the last slice, when all of them have to be there
+    returns: series_instance_uid and series_description; series_instance_uids of each form; and instances: form,
+             sop_instance_uid, sop_class_uid, path, bytes, sha256 and source_sop_instance_uid of each, in geometric
+             order. Every file named is durable under its name
     raises:  Refuse if the result does not fit the sources, or an object breaks an assertion (before it is written)
     """
-    job = Job.of(request["job"])
-    if wrong := validate.job(job):
-        raise Refuse(f"The job can't be written: {'; '.join(wrong)}.")
-    paths = [Path(path) for path in request["sources"]]
-    sources = [_without_pixels(part10.read(path)) for path in paths]
-    voxels = np.load(request["result"], mmap_mode="r")
-    _check_result(voxels, sources)
-    study_uid = part10.text(sources[0].dataset, "StudyInstanceUID")
-    common = template.encode(provenance.common(job, sources, study_uid))
-    checks = validate.Series(job=job, sources=sources)
-    folder = Path(request["out"])
-    folder.mkdir(parents=True, exist_ok=True)
+    job, slices, series = _opened(request)
+    voxels = np.asarray(np.load(request["result"], mmap_mode="r"))
+    padding = np.asarray(np.load(request["padding"], mmap_mode="r")) if request.get("padding") else None
+    _check_result(voxels, padding, slices)
+    first, last = request.get("range") or (0, len(slices))
+    if not 0 <= first < last <= len(slices):
+        raise Refuse(f"There is no range from {first} to {last} in {len(slices)} slices.")
+    study_uid = part10.text(slices[0].dataset, "StudyInstanceUID")
     instances = []
-    for index, path in enumerate(paths, start=1):
-        source = part10.read(path)
-        stored = decode.stored_values(source)
-        own = provenance.of_image(job, sources, index, study_uid)
-        taken = keep.kept(source.dataset, signed=stored.values.dtype.kind == "i")
-        pixels = to_stored(voxels[index - 1], stored)
-        uid = str(own.SOPInstanceUID)
-        head = template.head(uid)
-        body = template.data_set(template.encode(taken), common, template.encode(own))
-        if wrong := checks.image(_read_back(head, body), index):
-            raise Refuse(
-                f"Image {index} of {len(paths)} breaks what a derived image must hold: {'; '.join(wrong[:5])}."
+    forms = request.get("forms") or ["classic"]
+    with Batch(Path(request["out"])) as batch:
+        for index in range(first + 1, last + 1) if "classic" in forms else ():
+            head, body = series.header(index)
+            nothing = None if padding is None else padding[index - 1]
+            name = f"{index:05d}.dcm"
+            digest, size = batch.write(
+                name, (head, body, *pixel_element(series.pixels(index, voxels[index - 1], nothing)))
             )
-        name = folder / f"{index:05d}.dcm"
-        digest, size = _write(name, head, body + template.pixel_header(pixels.nbytes), pixels.data)
-        instances.append(
-            {
-                "sop_instance_uid": uid,
-                "sop_class_uid": codes.CT_IMAGE_STORAGE,
-                "path": str(name),
-                "bytes": size,
-                "sha256": digest,
-                "source_sop_instance_uid": source.sop_instance_uid,
-            }
-        )
-    sync_folder(folder)
+            instances.append(
+                {
+                    "form": "classic",
+                    "sop_instance_uid": job.instance_uid(study_uid, index),
+                    "sop_class_uid": series.sop_class_uid,
+                    "path": str(Path(request["out"]) / name),
+                    "bytes": size,
+                    "sha256": digest,
+                    "source_sop_instance_uid": slices[index - 1].sop_instance_uid,
+                }
+            )
+    header = slices[0].dataset
     return {
         "series_instance_uid": job.series_uid(study_uid),
-        "series_description": _description(sources[0].dataset, job),
+        "series_instance_uids": {form: job.series_uid(study_uid, form) for form in forms},
+        "series_description": wording.text_of(wording.series_description(job.marker, header), header),
         "instances": instances,
     }
 
 
-def to_stored(hu: NDArray[np.float32], source: Stored) -> NDArray[Any]:
-    """Turn HU into stored values of the source's own scale, clipped to what its bits can hold.
-
-    hu:      (y, x), finite
-    returns: (y, x), int16 or uint16 as the source, little endian; padding of the source stands exactly
-             where it stood, and no other pixel takes a padding value
-    raises:  Refuse if a voxel is not finite
-    """
-    if wild := int(np.count_nonzero(~np.isfinite(hu))):
-        raise Refuse(f"{wild} voxels of a slice are not finite.")
-    scaled = hu.astype(np.float64)
-    scaled -= source.intercept
-    scaled /= source.slope
-    np.rint(scaled, out=scaled)
-    np.clip(scaled, source.lowest, source.highest, out=scaled)
-    values = scaled.astype(source.values.dtype)
-    if source.padding is not None:
-        _leave_padding(values, source)
-        values[source.padding] = source.values[source.padding]
-    return np.ascontiguousarray(values)
+def _opened(request: dict[str, Any]) -> tuple[Job, tuple[Source, ...], ClassicSeries]:
+    """Job and sources of a request; those of the last request again if it names the same ones."""
+    paths = [Path(path) for path in request["sources"]]
+    frames = request.get("frames") or [0] * len(paths)
+    stats = [path.stat() for path in dict.fromkeys(paths)]
+    same = [request["job"], request["sources"], frames, [(s.st_ino, s.st_size, s.st_mtime_ns) for s in stats]]
+    key = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
+    if key not in _open:
+        job = Job.of(request["job"])
+        if wrong := validate.job(job):
+            raise Refuse(f"The job can't be written: {'; '.join(wrong)}.")
+        slices = source_slices.read(paths, frames)
+        _check_sources(slices, job)
+        series = ClassicSeries(job, slices, part10.text(slices[0].dataset, "StudyInstanceUID"))
+        _open.clear()
+        _open[key] = (job, slices, series)
+    return _open[key]
 
 
-def _leave_padding(values: NDArray[Any], source: Stored) -> None:
-    """Move pixels that by chance took a padding value to the nearest value that is none: they do show something."""
-    low, high = source.padding_range
-    taken = (values >= low) & (values <= high)
-    if not taken.any():
-        return
-    free = [value for value in (low - 1, high + 1) if source.lowest <= value <= source.highest]
-    if not free:
-        raise Refuse(f"Padding covers every value from {low} to {high}.")
-    middle = (low + high) / 2
-    values[taken] = np.where(values[taken] < middle, free[0], free[-1])
-
-
-def _check_result(voxels: NDArray[Any], sources: list[Part10]) -> None:
-    if not sources:
-        raise Refuse("There is no source to derive from.")
-    first = sources[0].dataset
-    shape = (len(sources), *(int(part10.text(first, keyword) or 0) for keyword in ("Rows", "Columns")))
+def _check_result(voxels: NDArray[Any], padding: NDArray[Any] | None, slices: tuple[Source, ...]) -> None:
+    first = slices[0].dataset
+    shape = (len(slices), *(int(part10.text(first, keyword) or 0) for keyword in ("Rows", "Columns")))
     if voxels.dtype != np.float32 or voxels.shape != shape:
         raise Refuse(f"The result is {voxels.dtype} {voxels.shape}, the sources are float32 {shape}.")
-    if any(source.sop_class_uid != codes.CT_IMAGE_STORAGE for source in sources):
-        raise Refuse("Only CT images are derived in this version.")
+    if padding is not None and (padding.dtype != np.bool_ or padding.shape != shape):
+        raise Refuse(f"The padding is {padding.dtype} {padding.shape}, the sources are {shape}.")
+
+
+def _check_sources(slices: tuple[Source, ...], job: Job) -> None:
+    if not slices:
+        raise Refuse("There is no source to derive from.")
+    modality = codes.OUTPUTS[job.kind].modality
+    if any(source.modality != modality for source in slices):
+        raise Refuse(f"The sources are not all {modality}, which {job.kind} is made from.")
+    if len({source.sop_class_uid for source in slices}) != 1:
+        raise Refuse("The sources are of several SOP classes.")
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
-        found = {part10.text(source.dataset, keyword) for source in sources}
+        found = {part10.text(source.dataset, keyword) for source in slices}
         if len(found) != 1 or "" in found:
             raise Refuse(f"The sources have {len(found - {''})} different values of {keyword}, not one.")
-    named = [part10.text(sources[0].dataset, "StudyInstanceUID"), *(source.sop_instance_uid for source in sources)]
+    named = [part10.text(slices[0].dataset, "StudyInstanceUID"), *(source.sop_instance_uid for source in slices)]
     if not all(uids.is_well_formed(uid) for uid in named):
         raise Refuse("A source has a Study or SOP Instance UID that is no UID.")
-    if len({source.sop_instance_uid for source in sources}) != len(sources):
+    if len({(source.sop_instance_uid, source.frame) for source in slices}) != len(slices):
         raise Refuse("A source is named twice.")
-
-
-def _without_pixels(part: Part10) -> Part10:
-    """The same instance without its pixels, so that a long series fits into the child's memory."""
-    return Part10(
-        transfer_syntax=part.transfer_syntax,
-        sop_class_uid=part.sop_class_uid,
-        sop_instance_uid=part.sop_instance_uid,
-        dataset=part.dataset,
-        data=b"",
-        pixels_at=0,
-    )
-
-
-def _read_back(head: bytes, body: bytes) -> Part10:
-    return part10.parse(head + body)
-
-
-def _description(source: Dataset, job: Job) -> str:
-    return wording.text_of(wording.series_description(job.marker, source), source)
-
-
-def _write(path: Path, head: bytes, body: bytes, pixels: memoryview) -> tuple[str, int]:
-    """Write one object whole and synced; the same bytes again when a step runs twice."""
-    digest = hashlib.sha256()
-    size = 0
-    with written_aside(path) as stream:
-        for piece in (head, body, pixels.cast("B")):
-            digest.update(piece)
-            size += stream.write(piece)
-    return digest.hexdigest(), size
+    if modality == "MR" and not all(
+        part10.text(source.dataset, keyword) for source in slices for keyword in ("ScanningSequence", "SequenceVariant")
+    ):
+        raise Refuse("A source does not say by which pulse sequence it was acquired, which an MR image has to.")

@@ -61,13 +61,26 @@ class Job:
             raise Refuse("A text of the job is not ASCII, so it has no place in every character set.")
         return job
 
-    def series_uid(self, study_uid: str) -> str:
-        """Series Instance UID of what this job makes."""
+    def series_uid(self, study_uid: str, form: str = "classic") -> str:
+        """Series Instance UID of what this job makes; each form has a series of its own."""
+        if form != "classic":
+            return self._instance_uid(study_uid, role=f"{form} series", index=0)
         return uids.series_uid(kind=self.kind, study_uid=study_uid, **self._identity())
 
     def instance_uid(self, study_uid: str, index: int) -> str:
-        """SOP Instance UID of image `index`, 1..N."""
-        return uids.instance_uid(kind=self.kind, study_uid=study_uid, role="image", index=index, **self._identity())
+        """SOP Instance UID of single-frame image `index`, 1..N."""
+        return self._instance_uid(study_uid, role="image", index=index)
+
+    def enhanced_uid(self, study_uid: str) -> str:
+        """SOP Instance UID of the one multi-frame object that holds all images."""
+        return self._instance_uid(study_uid, role="enhanced", index=1)
+
+    def dimension_uid(self, study_uid: str) -> str:
+        """Dimension Organization UID (0020,9164) of that object."""
+        return self._instance_uid(study_uid, role="dimensions", index=1)
+
+    def _instance_uid(self, study_uid: str, *, role: str, index: int) -> str:
+        return uids.instance_uid(kind=self.kind, study_uid=study_uid, role=role, index=index, **self._identity())
 
     def _identity(self) -> dict[str, Any]:
         return {

@@ -4,7 +4,9 @@ Kept elements are copied as the bytes that came, so that a name in any character
 here is kept: exposure, protocol, timing, contrast and position describe the acquisition that the derived image shows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
@@ -12,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
-from node.dicom import codes, part10
+from node.dicom import codes, part10, template
 from node.dicom.part10 import Element
 
 # Written anew for every derived image, or said of the node where it was said of the scanner.
@@ -54,11 +56,33 @@ def tags(*keywords: str) -> frozenset[int]:
 LEFT_OUT = tags(REGENERATED, EQUIPMENT, DROPPED)
 MUST_BE_GONE = tags(EQUIPMENT, DROPPED)
 
-# Type 2 (PS3.3 A.3 and the modules it names): present in every CT image, empty where the source doesn't know.
-TYPE_2 = (
+# Type 2 of the modules that the IOD names: present in every image, empty where the source doesn't know.
+_TYPE_2 = (
     "StudyDate StudyTime AccessionNumber ReferringPhysicianName PatientName PatientID PatientBirthDate PatientSex "
-    "StudyID PositionReferenceIndicator KVP AcquisitionNumber SliceThickness PatientPosition"
+    "StudyID PositionReferenceIndicator SliceThickness PatientPosition"
 )
+TYPE_2 = f"{_TYPE_2} KVP AcquisitionNumber"  # of a CT image, PS3.3 A.3
+TYPE_2_MR = f"{_TYPE_2} ScanOptions MRAcquisitionType EchoTime EchoTrainLength"  # PS3.3 A.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What a kind of object makes different in taking over.
+
+    dropped: tags that its sources may have and it must not
+    type_2:  keywords that it has, empty if need be
+    """
+
+    dropped: frozenset[int] = frozenset()
+    type_2: tuple[str, ...]
+
+
+# An MR image has no Modality LUT: its stored values are what is meant (DICOM_SPEC 1.5).
+_NO_MR = tags("RescaleIntercept RescaleSlope RescaleType RealWorldValueMappingSequence")
+CLASSIC = {
+    "CT": Form(type_2=tuple(TYPE_2.split())),
+    "MR": Form(type_2=tuple(TYPE_2_MR.split()), dropped=_NO_MR),
+}
 
 # Single structures of PS3.16 annex L, table L-1, where Laterality (0020,0060) has to be absent.
 _UNPAIRED = (
@@ -86,27 +110,95 @@ def is_kept(tag: int) -> bool:
     )
 
 
-def kept(source: Dataset, *, signed: bool) -> Dataset:
+def kept(source: Dataset, *, signed: bool, form: Form) -> Dataset:
     """The elements that a derived image takes over, as raw Explicit VR Little Endian elements.
 
     signed:  Pixel Representation (0028,0103) of the source, for values that are "US or SS"
     raises:  Refuse if a sequence can't be read
     """
-    taken = dict(_as_written(source, signed, at_root=True))
-    # An empty Specific Character Set is not allowed (Type 1C, PS3.3 C.12.1); it means what an absent one means.
-    if not part10.raw(source, 0x00080005):
-        taken.pop(Tag("SpecificCharacterSet"), None)
-    for keyword in TYPE_2.split():
-        taken.setdefault(Tag(keyword), _empty(keyword))
-    # Type 2C: where nobody says that the body part is single, the side is stated as unknown instead of left open.
-    if part10.text(source, "BodyPartExamined") not in UNPAIRED and Tag("ImageLaterality") not in taken:
-        taken.setdefault(Tag("Laterality"), _empty("Laterality"))
+    taken: dict[BaseTag, Element] = {}
+    for tag, element in sorted(part10.elements(source).items()):
+        if is_kept(int(tag)) and int(tag) not in form.dropped:
+            taken[tag] = written(tag, element, signed)
+    for number in _unwanted(taken, source):
+        del taken[BaseTag(number)]
+    for keyword in _missing(taken, source, form):
+        taken[Tag(keyword)] = _empty(keyword)
     return part10.dataset_of(taken)
 
 
-def copied(item: Dataset, *, signed: bool = False) -> Dataset:
+class Keeper:
+    """What `kept` takes, encoded, from source after source of one series: the same bytes are looked at once."""
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self._known: dict[tuple[int, str | None, bytes | None, bool], bytes | None] = {}
+        self._empty = {keyword: _encoded(_empty(keyword)) for keyword in (*form.type_2, "Laterality")}
+
+    def encoded(self, elements: Mapping[int, Element], source: Dataset, *, signed: bool) -> dict[int, bytes]:
+        """Tag -> the whole element, Explicit VR Little Endian.
+
+        elements, source: the same header, as a plain mapping and as a data set
+        raises:           Refuse if a sequence can't be read
+        """
+        found: dict[int, bytes] = {}
+        for tag, element in elements.items():
+            if isinstance(element, RawDataElement):
+                key = (tag, element.VR, element.value, signed)
+                if key not in self._known:
+                    self._known[key] = self._encode(tag, element, signed)
+                encoded = self._known[key]
+            else:
+                encoded = self._encode(tag, element, signed)
+            if encoded is not None:
+                found[tag] = encoded
+        for tag in _unwanted(found, source):
+            del found[tag]
+        for keyword in _missing(found, source, self._form):
+            found[_number(keyword)] = self._empty[keyword]
+        return found
+
+    def _encode(self, tag: int, element: Element, signed: bool) -> bytes | None:
+        if not is_kept(tag) or tag in self._form.dropped:
+            return None
+        return _encoded(written(BaseTag(tag), element, signed))
+
+
+def _encoded(element: Element) -> bytes:
+    return template.encode(part10.dataset_of({BaseTag(element.tag): element}))[int(element.tag)]
+
+
+@cache
+def _number(keyword: str) -> int:
+    return int(Tag(keyword))
+
+
+def _unwanted(taken: Container[int], source: Dataset) -> Iterator[int]:
+    # An empty Specific Character Set is not allowed (Type 1C, PS3.3 C.12.1); it means what an absent one means.
+    if 0x00080005 in taken and not part10.raw(source, 0x00080005):
+        yield 0x00080005
+
+
+def _missing(taken: Container[int], source: Dataset, form: Form) -> Iterator[str]:
+    yield from (keyword for keyword in form.type_2 if _number(keyword) not in taken)
+    # Type 2C: where nobody says that the body part is single, the side is stated as unknown instead of left open.
+    if (
+        _number("Laterality") not in taken
+        and _number("ImageLaterality") not in taken
+        and part10.text(source, "BodyPartExamined") not in UNPAIRED
+    ):
+        yield "Laterality"
+
+
+def copied(item: Dataset, *, signed: bool = False, dropped: frozenset[int] = frozenset()) -> Dataset:
     """A sequence item with its standard elements as raw Explicit VR Little Endian elements; private ones are left."""
-    return part10.dataset_of(dict(_as_written(item, signed)))
+    return part10.dataset_of(
+        {
+            tag: written(tag, element, signed)
+            for tag, element in sorted(part10.elements(item).items())
+            if tag.group % 2 == 0 and tag.element and int(tag) not in dropped
+        }
+    )
 
 
 def _empty(keyword: str) -> RawDataElement:
@@ -114,21 +206,21 @@ def _empty(keyword: str) -> RawDataElement:
     return RawDataElement(tag, dictionary_VR(tag), 0, b"", 0, False, True)
 
 
-def _as_written(source: Dataset, signed: bool, *, at_root: bool = False) -> Iterator[tuple[BaseTag, Element]]:
-    for tag, element in sorted(part10.elements(source).items()):
-        if tag.group % 2 or tag.element == 0 or (at_root and not is_kept(int(tag))):
-            continue
-        vr = _vr(tag, element.VR, signed)
-        if vr == "SQ":
-            items = Sequence([copied(item, signed=signed) for item in part10.items(source, int(tag))])
-            yield tag, DataElement(tag, "SQ", items)
-            continue
-        value = part10.raw(source, int(tag)) or b""
-        if len(value) % 2:
-            value += b"\0" if vr in ("UI", "OB", "UN") else b" "
-        if len(value) > 0xFFFE and vr not in ("OB", "OD", "OF", "OL", "OV", "OW", "UC", "UN", "UR", "UT"):
-            vr = "UN"  # PS3.5 6.2.2: the only way to write it with an explicit VR
-        yield tag, RawDataElement(tag, vr, len(value), value, 0, False, True)
+def written(tag: BaseTag, element: Element, signed: bool) -> Element:
+    """One element as it goes out: Explicit VR Little Endian, with the value bytes that came.
+
+    raises: Refuse if a sequence can't be read
+    """
+    vr = _vr(tag, element.VR, signed)
+    alone = part10.dataset_of({tag: element})
+    if vr == "SQ":
+        return DataElement(tag, "SQ", Sequence([copied(item, signed=signed) for item in part10.items(alone, int(tag))]))
+    value = part10.raw(alone, int(tag)) or b""
+    if len(value) % 2:
+        value += b"\0" if vr in ("UI", "OB", "UN") else b" "
+    if len(value) > 0xFFFE and vr not in ("OB", "OD", "OF", "OL", "OV", "OW", "UC", "UN", "UR", "UT"):
+        vr = "UN"  # PS3.5 6.2.2: the only way to write it with an explicit VR
+    return RawDataElement(tag, vr, len(value), value, 0, False, True)
 
 
 def _vr(tag: BaseTag, stated: str | None, signed: bool) -> str:

@@ -7,13 +7,14 @@ import json
 import re
 from collections.abc import Sequence
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from node.dicom import codes, keep, part10
+from node.dicom import codes, keep, part10, template
 from node.dicom.codes import Code
 from node.dicom.job import Job
-from node.dicom.part10 import Part10
+from node.dicom.source_slices import Source
 from node.dicom.wording import derivation_description, image_comments, local_start, series_description
 
 _DATE_TIME = re.compile(r"[0-9]{8}([0-9]{2}){0,3}(\.[0-9]{1,6})?([+-][0-9]{4})?")  # PS3.5 6.2, DT
@@ -21,9 +22,14 @@ _EQUIPMENT = keep.tags(
     "Manufacturer InstitutionName InstitutionAddress StationName InstitutionalDepartmentName ManufacturerModelName "
     "DeviceSerialNumber SoftwareVersions DeviceUID DateOfLastCalibration TimeOfLastCalibration"
 )
+# All of a source that its equipment items are made of, but the time of the acquisition.
+_SEEN = tuple(sorted(_EQUIPMENT | keep.tags("ContributingEquipmentSequence TimezoneOffsetFromUTC")))
+_WHEN = "19000101000000"  # stands in an item that is kept, in the place of that time
 
 
-def common(job: Job, sources: Sequence[Part10], study_uid: str) -> Dataset:
+def common(
+    job: Job, sources: Sequence[Source], study_uid: str, *, sop_class_uid: str, form: str = "classic"
+) -> Dataset:
     """What every image of the series says alike.
 
     sources: in geometric order
@@ -34,7 +40,7 @@ def common(job: Job, sources: Sequence[Part10], study_uid: str) -> Dataset:
     said.ImageType = list(job.image_type)
     said.InstanceCreationDate = said.SeriesDate = said.ContentDate = date
     said.InstanceCreationTime = said.SeriesTime = said.ContentTime = time
-    said.SOPClassUID = codes.CT_IMAGE_STORAGE
+    said.SOPClassUID = sop_class_uid
     said.SyntheticData = "YES" if job.synthetic else "NO"
     said.Manufacturer = codes.VENDOR
     said.ManufacturerModelName = codes.PRODUCT
@@ -44,71 +50,131 @@ def common(job: Job, sources: Sequence[Part10], study_uid: str) -> Dataset:
     said.DeviceUID = codes.DEVICE_UID
     said.ContentQualification = "RESEARCH"
     said.DerivationDescription = derivation_description(job, part10.text(first, "SeriesNumber"))
-    said.DerivationCodeSequence = [_code(job.derivation)]
+    said.DerivationCodeSequence = [code_item(job.derivation)]
     said.ReferencedSeriesSequence = [_series(sources), *_other_series(sources)]
-    said.SeriesInstanceUID = job.series_uid(study_uid)
+    said.SeriesInstanceUID = job.series_uid(study_uid, form)
     said.SeriesNumber = job.series_number
-    for keyword, text in job.elements.items():
-        setattr(said, keyword, text)
     said.CodingSchemeIdentificationSequence = [*_declared(first), _our_scheme()]
+    if part10.text(first, "BitsAllocated") == "8":  # a CT or MR image has 16 (PS3.3 C.8.2.1.1.4, C.8.3.1.1.2)
+        said.BitsAllocated = 16
     _add_private_block(said, job)
     return part10.dataset_of(part10.elements(said) | {Tag("SeriesDescription"): series_description(job.marker, first)})
 
 
-def of_image(job: Job, sources: Sequence[Part10], index: int, study_uid: str) -> Dataset:
-    """What image `index` (1..N in geometric order) says that its neighbours don't."""
-    source = sources[index - 1].dataset
-    said = Dataset()
-    said.SOPInstanceUID = job.instance_uid(study_uid, index)
-    said.InstanceNumber = index
-    said.SourceImageSequence = [
-        _reference(sources[at], same_place=at == index - 1) for at in _support(index - 1, job.z_support, len(sources))
-    ]
-    said.ContributingEquipmentSequence = _equipment(job, source)
-    if job.cautions:
-        said = part10.dataset_of(part10.elements(said) | {Tag("ImageComments"): image_comments(job, source)})
-    if part10.text(source, "LossyImageCompression") == "01":  # sticky, PS3.3 C.7.6.1.1.5
-        said.LossyImageCompression = "01"
-        for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
-            setattr(said, keyword, list(part10.values(source, keyword) or ()))
-    else:
-        said.LossyImageCompression = "00"
+class Images:
+    """What an image says that its neighbours don't: identity, sources, equipment, comments, lossy history.
+
+    sources: in geometric order
+    """
+
+    def __init__(self, job: Job, sources: Sequence[Source], study_uid: str) -> None:
+        self._job, self._sources, self._study_uid = job, sources, study_uid
+        self._code = template.sequence(0x0040A170, [_joined(code_item(codes.SOURCE_IMAGE))])
+        self._items: dict[tuple[bytes, ...], list[bytes]] = {}
+        self._comments: dict[bytes, bytes] = {}
+        self._references: dict[tuple[int, bool], bytes] = {}
+
+    def of(self, index: int) -> dict[int, bytes]:
+        """Tag -> element of image `index`, 1..N in geometric order."""
+        source, element = self._sources[index - 1], template.element
+        said = {
+            0x00080018: element(0x00080018, "UI", self._job.instance_uid(self._study_uid, index)),
+            0x00200013: element(0x00200013, "IS", str(index)),
+            0x00082112: self.source_images(index),
+            0x0018A001: template.sequence(0x0018A001, self.equipment(source)),
+        }
+        if self._job.cautions:
+            said[0x00204000] = self.comments(source)
+        return said | lossy(source)
+
+    def source_images(self, index: int) -> bytes:
+        """Source Image Sequence (0008,2112): the co-located slice, then all within the z-support, nearest first."""
+        at, reach, total = index - 1, self._job.z_support, len(self._sources)
+        near = range(max(0, at - reach), min(total, at + reach + 1))
+        order = sorted(near, key=lambda other: (abs(other - at), other))
+        return template.sequence(0x00082112, [self._reference(other, same_place=other == at) for other in order])
+
+    def _reference(self, at: int, *, same_place: bool) -> bytes:
+        if (at, same_place) not in self._references:
+            self._references[at, same_place] = self._packed(at, same_place)
+        return self._references[at, same_place]
+
+    def _packed(self, at: int, same_place: bool) -> bytes:
+        source, element = self._sources[at], template.element
+        return (
+            element(0x00081150, "UI", source.sop_class_uid)
+            + element(0x00081155, "UI", source.sop_instance_uid)
+            + (element(0x00081160, "IS", str(source.frame)) if source.frame else b"")
+            + element(0x0028135A, "CS", "YES" if same_place else "NO")
+            + self._code
+        )
+
+    def comments(self, source: Source) -> bytes:
+        """Image Comments (0020,4000): the caution, then the source's own."""
+        own = part10.raw(source.dataset, 0x00204000) or b""
+        if own not in self._comments:
+            made = image_comments(self._job, source.dataset)
+            self._comments[own] = template.element(0x00204000, "LT", made.value or b"")
+        return self._comments[own]
+
+    def equipment(self, source: Source) -> list[bytes]:
+        """Items of Contributing Equipment (0018,A001): the scanner, who worked on the source before, our network."""
+        header = source.dataset
+        when = part10.text(header, "AcquisitionDateTime")
+        if not when and (date := part10.text(header, "AcquisitionDate")):
+            when = date + part10.text(header, "AcquisitionTime")
+        if not _DATE_TIME.fullmatch(when):  # Type 3: a time that is none is left out
+            when = ""
+        named = [source.elements.get(tag) for tag in _SEEN]
+        if any(element is not None and not isinstance(element, RawDataElement) for element in named):
+            return self._equipment(header, when)  # a sequence that was taken apart can't be compared
+        key = tuple((getattr(element, "value", None) or b"") for element in named)
+        if key not in self._items:
+            self._items[key] = self._equipment(header, _WHEN)
+        ready = template.element(0x0018A002, "DT", when) if when else b""
+        scanner, *others = self._items[key]
+        return [scanner.replace(template.element(0x0018A002, "DT", _WHEN), ready), *others]
+
+    def _equipment(self, header: Dataset, when: str) -> list[bytes]:
+        before = part10.items(header, "ContributingEquipmentSequence")
+        items = [_scanner(header, when), *(keep.copied(item) for item in before), _network(self._job, header)]
+        return [_joined(item) for item in items]
+
+
+def lossy(source: Source) -> dict[int, bytes]:
+    """Lossy Image Compression (0028,2110) is sticky, with ratio and method (PS3.3 C.7.6.1.1.5)."""
+    was = part10.text(source.dataset, "LossyImageCompression") == "01"
+    said = {0x00282110: template.element(0x00282110, "CS", "01" if was else "00")}
+    for tag, vr in ((0x00282112, "DS"), (0x00282114, "CS")) if was else ():
+        if value := part10.raw(source.dataset, tag):
+            said[tag] = template.element(tag, vr, value.rstrip(b" \0"))
     return said
 
 
-def _support(at: int, reach: int, total: int) -> list[int]:
-    """The co-located slice, then every further one within the declared z-support, nearest first."""
-    return sorted(range(max(0, at - reach), min(total, at + reach + 1)), key=lambda other: (abs(other - at), other))
+def _joined(item: Dataset) -> bytes:
+    return template.data_set(template.encode(item))
 
 
-def _code(code: Code) -> Dataset:
+def code_item(code: Code) -> Dataset:
+    """An item of a code sequence (PS3.3 8.1)."""
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme, code.meaning
     return item
 
 
-def _reference(source: Part10, *, same_place: bool) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = source.sop_class_uid
-    item.ReferencedSOPInstanceUID = source.sop_instance_uid
-    item.SpatialLocationsPreserved = "YES" if same_place else "NO"
-    item.PurposeOfReferenceCodeSequence = [_code(codes.SOURCE_IMAGE)]
-    return item
-
-
-def _series(sources: Sequence[Part10]) -> Dataset:
+def _series(sources: Sequence[Source]) -> Dataset:
     item = Dataset()
     item.SeriesInstanceUID = part10.text(sources[0].dataset, "SeriesInstanceUID")
     item.ReferencedInstanceSequence = []
-    for source in sources:
+    for class_uid, instance_uid in dict.fromkeys((one.sop_class_uid, one.sop_instance_uid) for one in sources):
         instance = Dataset()
-        instance.ReferencedSOPClassUID = source.sop_class_uid
-        instance.ReferencedSOPInstanceUID = source.sop_instance_uid
+        instance.ReferencedSOPClassUID = class_uid
+        instance.ReferencedSOPInstanceUID = instance_uid
         item.ReferencedInstanceSequence.append(instance)
     return item
 
 
-def _other_series(sources: Sequence[Part10]) -> list[Dataset]:
+def _other_series(sources: Sequence[Source]) -> list[Dataset]:
     """Series that the source itself refers to, the kept Referenced Image Sequence for one."""
     first = sources[0].dataset
     own = part10.text(first, "SeriesInstanceUID")
@@ -136,12 +202,7 @@ def _our_scheme() -> Dataset:
     return item
 
 
-def _equipment(job: Job, source: Dataset) -> list[Dataset]:
-    """The scanner, then whoever worked on the source before, then our network (DICOM_SPEC 1.4)."""
-    return [_scanner(source), *_items(source, "ContributingEquipmentSequence"), _network(job, source)]
-
-
-def _scanner(source: Dataset) -> Dataset:
+def _scanner(source: Dataset, when: str) -> Dataset:
     known = {
         tag: element
         for tag, element in part10.elements(source).items()
@@ -150,12 +211,9 @@ def _scanner(source: Dataset) -> Dataset:
     item = keep.copied(part10.dataset_of(known))
     if "Manufacturer" not in item:
         item.Manufacturer = "UNKNOWN"  # Type 1
-    when = part10.text(source, "AcquisitionDateTime")
-    if not when and (date := part10.text(source, "AcquisitionDate")):
-        when = date + part10.text(source, "AcquisitionTime")
-    if _DATE_TIME.fullmatch(when):  # Type 3: a time that is none is left out
+    if when:
         item.ContributionDateTime = when
-    item.PurposeOfReferenceCodeSequence = [_code(codes.ACQUISITION_EQUIPMENT)]
+    item.PurposeOfReferenceCodeSequence = [code_item(codes.ACQUISITION_EQUIPMENT)]
     return item
 
 
@@ -167,7 +225,7 @@ def _network(job: Job, source: Dataset) -> Dataset:
     item.DeviceUID = codes.model_device_uid(job.model, job.model_version, job.weights_sha256)
     item.ContributionDateTime = "".join(local_start(job.started, source))
     item.ContributionDescription = job.operation
-    item.PurposeOfReferenceCodeSequence = [_code(job.purpose)]
+    item.PurposeOfReferenceCodeSequence = [code_item(job.purpose)]
     return item
 
 

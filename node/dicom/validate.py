@@ -13,15 +13,17 @@ from pydicom.dataset import Dataset
 from node.dicom import codes, geometry, keep, part10, uids, wording
 from node.dicom.job import Job
 from node.dicom.part10 import Part10
+from node.dicom.source_slices import Source
 from node.dicom.wording import LONGEST_DERIVATION, LONGEST_DESCRIPTION
 
 # The same patient, the same study, the same place: verbatim, or it is another image's header.
 VERBATIM = (
     "PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex StudyInstanceUID StudyID StudyDate StudyTime "
     "AccessionNumber FrameOfReferenceUID ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns "
-    "BitsStored PixelRepresentation RescaleSlope RescaleIntercept AcquisitionDate AcquisitionTime ContrastBolusAgent "
-    "PatientPosition"
+    "BitsStored PixelRepresentation AcquisitionDate AcquisitionTime ContrastBolusAgent PatientPosition"
 )
+RESCALE = "RescaleSlope RescaleIntercept"  # verbatim in CT; an MR image has none
+_PLANE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 _OUR_KERNEL = re.compile(r"(?=.{6,16}$)AI [^\\>]+>[^\\>]+")  # SH: at most 16 characters, one value
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")  # PS3.5 6.2, CS
 
@@ -55,100 +57,88 @@ def job(job: Job) -> list[str]:
 
 @dataclass(kw_only=True)
 class Series:
-    """The assertions over one derived series; `image` is called once per object, in order."""
+    """The assertions over the single-frame images of one derived series.
+
+    sources: in geometric order
+    """
 
     job: Job
-    sources: Sequence[Part10]
+    sources: Sequence[Source]
+    modality: str = field(init=False)
     classes: Mapping[str, str] = field(init=False)  # of the sources, by SOP Instance UID
-    seen: set[str] = field(default_factory=set)
-    depths_mm: list[float] = field(default_factory=list)
+    seen: dict[str, int] = field(default_factory=dict)  # SOP Instance UID -> index; an image may be checked again
+    depths_mm: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.classes = {source.sop_instance_uid: source.sop_class_uid for source in self.sources}
+        self.modality = self.sources[0].modality
 
     def image(self, written: Part10, index: int) -> list[str]:
         """Violations of image `index` (1..N), as facts without patient data; empty when it may leave."""
-        source = self.sources[index - 1].dataset
+        source = self.sources[index - 1]
         derived = written.dataset
         return [
-            *self._labels(derived),
-            *self._identity(written, source, index),
+            *labels(self.job, derived),
+            *(self._elements(derived)),
+            *self._identity(written, source.dataset, index),
             *self._references(derived, index),
-            *_leftovers(derived),
-            *self._place(derived),
+            *leftovers(derived),
+            *self.rises(index),
         ]
 
-    def _labels(self, derived: Dataset) -> Iterator[str]:
-        types = part10.values(derived, "ImageType") or ()
-        if types != self.job.image_type or types[:1] != ("DERIVED",):
-            yield f"Image Type is {'/'.join(types)}"
-        if not all(_CODE_STRING.fullmatch(value) for value in types):
-            yield "a value of Image Type is no code string"
-        if part10.values(derived, "SyntheticData") != (("YES",) if self.job.synthetic else ("NO",)):
-            yield "Synthetic Data is not what the job says"
-        if part10.text(derived, "ContentQualification") not in ("RESEARCH", "PRODUCT", "SERVICE"):
-            yield "Content Qualification has no defined value"
-        if (
-            part10.text(derived, "Manufacturer") != codes.VENDOR
-            or part10.text(derived, "DeviceUID") != codes.DEVICE_UID
-        ):
-            yield "General Equipment does not name the node"
+    def identifies(self, uid: str, index: int) -> Iterator[str]:
+        """What is wrong with the SOP Instance UID of image `index`."""
+        if not uids.is_well_formed(uid):
+            yield "the SOP Instance UID is no UID"
+        if uid in self.classes or self.seen.setdefault(uid, index) != index:
+            yield "the SOP Instance UID is that of another instance"
+
+    def rises(self, index: int) -> Iterator[str]:
+        """Whether image `index` lies behind the one before it, along the normal that its source states."""
+        try:
+            if index > 1 and self._depth_mm(index) <= self._depth_mm(index - 1):
+                yield "the slices do not rise along their normal"
+        except geometry.Unreadable as unreadable:
+            yield str(unreadable)
+
+    def _depth_mm(self, index: int) -> float:
+        if index not in self.depths_mm:
+            header = {keyword: part10.values(self.sources[index - 1].dataset, keyword) or () for keyword in _PLANE}
+            grid = geometry.Grid.of(header)
+            self.depths_mm[index] = float(grid.position @ grid.normal)
+        return self.depths_mm[index]
+
+    def _elements(self, derived: Dataset) -> Iterator[str]:
         for keyword, text in self.job.elements.items():
             if part10.values(derived, keyword) != (text,):
                 yield f"{keyword} is not what the job says"
-        description = part10.raw(derived, 0x0008103E) or b""
-        if not description.startswith(self.job.marker.encode("ascii")):
-            yield "Series Description does not open with the marker"
-        # 64 characters; a character has at most 4 bytes, and ISO 2022 adds escapes of at most 4 bytes around each.
-        if len(description) > LONGEST_DESCRIPTION * 12:
-            yield f"Series Description has {len(description)} bytes"
-        if not 0 < len(part10.raw(derived, 0x00082111) or b"") <= LONGEST_DERIVATION:
-            yield "Derivation Description is empty or too long"
         comment = part10.raw(derived, 0x00204000) or b""
         if self.job.cautions and not comment.startswith(wording.CAUTION.encode("ascii")):
             yield "Image Comments do not open with the caution"
-        lossy = part10.values(derived, "LossyImageCompression")
-        if lossy not in (("00",), ("01",)):
-            yield "Lossy Image Compression is not stated"
-        if lossy == ("01",) and not (
-            part10.values(derived, "LossyImageCompressionRatio")
-            and part10.values(derived, "LossyImageCompressionMethod")
-        ):
-            yield "Lossy Image Compression is 01 without ratio and method"
+        if part10.values(derived, "ImageType") != self.job.image_type:
+            yield "Image Type is not what the job says"
+        if self.modality == "MR" and any(tag in keep.CLASSIC["MR"].dropped for tag in part10.elements(derived)):
+            yield "an MR image states a rescale"
 
     def _identity(self, written: Part10, source: Dataset, index: int) -> Iterator[str]:
         derived = written.dataset
-        for keyword in VERBATIM.split():
+        for keyword in f"{VERBATIM} {RESCALE if self.modality == 'CT' else ''}".split():
             if (part10.values(derived, keyword) or ()) != (part10.values(source, keyword) or ()):
                 yield f"{keyword} is not that of the source"
         uid, series = written.sop_instance_uid, part10.text(derived, "SeriesInstanceUID")
-        for name, value in (("SOP", uid), ("Series", series)):
-            if not uids.is_well_formed(value):
-                yield f"the {name} Instance UID is no UID"
-        if uid in self.classes or uid in self.seen:
-            yield "the SOP Instance UID is that of another instance"
-        self.seen.add(uid)
+        yield from self.identifies(uid, index)
+        if not uids.is_well_formed(series):
+            yield "the Series Instance UID is no UID"
         if series == part10.text(source, "SeriesInstanceUID"):
             yield "the Series Instance UID is that of the source"
-        if written.sop_class_uid != codes.CT_IMAGE_STORAGE or part10.text(derived, "SOPInstanceUID") != uid:
+        if written.sop_class_uid != codes.CLASSIC[self.modality] or part10.text(derived, "SOPInstanceUID") != uid:
             yield "File Meta Information and data set do not agree"
         if part10.text(derived, "InstanceNumber") != str(index):
             yield f"Instance Number is not {index}"
 
     def _references(self, derived: Dataset, index: int) -> Iterator[str]:
-        own = self.sources[index - 1].sop_instance_uid
         items = part10.items(derived, "SourceImageSequence")
-        if not items or part10.text(items[0], "ReferencedSOPInstanceUID") != own:
-            yield "the first source image is not the co-located slice"
-        for number, item in enumerate(items):
-            uid = part10.text(item, "ReferencedSOPInstanceUID")
-            if self.classes.get(uid) != part10.text(item, "ReferencedSOPClassUID"):
-                yield "a source image is not one of the sources"
-            if part10.text(item, "SpatialLocationsPreserved") != ("NO" if number else "YES"):
-                yield "Spatial Locations Preserved is wrong"
-            purposes = part10.items(item, "PurposeOfReferenceCodeSequence")
-            if [part10.text(code, "CodeValue") for code in purposes] != [codes.SOURCE_IMAGE.value]:
-                yield "the purpose of a source image is not 121322"
+        yield from source_images(items, self.sources, index)
         if index == 1:  # the sequence is encoded once and is the same in every image of the series
             listed = {
                 part10.text(instance, "ReferencedSOPInstanceUID")
@@ -158,22 +148,63 @@ class Series:
             if not listed.issuperset(self.classes):
                 yield "Referenced Series Sequence does not list every source"
 
-    def _place(self, derived: Dataset) -> Iterator[str]:
-        header = {
-            keyword: part10.values(derived, keyword) or ()
-            for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-        }
-        try:
-            grid = geometry.Grid.of(header)
-        except geometry.Unreadable as unreadable:
-            yield str(unreadable)
-            return
-        self.depths_mm.append(float(grid.position @ grid.normal))
-        if len(self.depths_mm) > 1 and self.depths_mm[-1] <= self.depths_mm[-2]:
-            yield "the slices do not rise along their normal"
+
+def source_images(items: Sequence[Dataset], sources: Sequence[Source], index: int) -> Iterator[str]:
+    """What is wrong with the Source Image Sequence (0008,2112) of image or frame `index`."""
+    known = {(source.sop_class_uid, source.sop_instance_uid, source.frame) for source in sources}
+    named = [
+        (
+            part10.text(item, "ReferencedSOPClassUID"),
+            part10.text(item, "ReferencedSOPInstanceUID"),
+            int(part10.text(item, "ReferencedFrameNumber") or 0),
+        )
+        for item in items
+    ]
+    own = sources[index - 1]
+    if named[:1] != [(own.sop_class_uid, own.sop_instance_uid, own.frame)]:
+        yield "the first source image is not the co-located slice"
+    if not known.issuperset(named):
+        yield "a source image is not one of the sources"
+    for number, item in enumerate(items):
+        if part10.text(item, "SpatialLocationsPreserved") != ("NO" if number else "YES"):
+            yield "Spatial Locations Preserved is wrong"
+        purposes = part10.items(item, "PurposeOfReferenceCodeSequence")
+        if [part10.text(code, "CodeValue") for code in purposes] != [codes.SOURCE_IMAGE.value]:
+            yield "the purpose of a source image is not 121322"
 
 
-def _leftovers(derived: Dataset) -> Iterator[str]:
+def labels(job: Job, derived: Dataset) -> Iterator[str]:
+    """What is wrong with what an object of either form says of itself (DICOM_SPEC 1.1)."""
+    types = part10.values(derived, "ImageType") or ()
+    if types[:1] != ("DERIVED",):
+        yield f"Image Type is {'/'.join(types)}"
+    if not all(_CODE_STRING.fullmatch(value) for value in types):
+        yield "a value of Image Type is no code string"
+    if part10.values(derived, "SyntheticData") != (("YES",) if job.synthetic else ("NO",)):
+        yield "Synthetic Data is not what the job says"
+    if part10.text(derived, "ContentQualification") not in ("RESEARCH", "PRODUCT", "SERVICE"):
+        yield "Content Qualification has no defined value"
+    if part10.text(derived, "Manufacturer") != codes.VENDOR or part10.text(derived, "DeviceUID") != codes.DEVICE_UID:
+        yield "General Equipment does not name the node"
+    description = part10.raw(derived, 0x0008103E) or b""
+    if not description.startswith(job.marker.encode("ascii")):
+        yield "Series Description does not open with the marker"
+    # 64 characters; a character has at most 4 bytes, and ISO 2022 adds escapes of at most 4 bytes around each.
+    if len(description) > LONGEST_DESCRIPTION * 12:
+        yield f"Series Description has {len(description)} bytes"
+    if not 0 < len(part10.raw(derived, 0x00082111) or b"") <= LONGEST_DERIVATION:
+        yield "Derivation Description is empty or too long"
+    lossy = part10.values(derived, "LossyImageCompression")
+    if lossy not in (("00",), ("01",)):
+        yield "Lossy Image Compression is not stated"
+    if lossy == ("01",) and not (
+        part10.values(derived, "LossyImageCompressionRatio") and part10.values(derived, "LossyImageCompressionMethod")
+    ):
+        yield "Lossy Image Compression is 01 without ratio and method"
+
+
+def leftovers(derived: Dataset) -> Iterator[str]:
+    """Elements of the source that no derived object may have, and private ones that are not ours."""
     for tag in part10.elements(derived):
         number = int(tag)  # a range finds a plain int at once, and searches for anything else
         if number in keep.MUST_BE_GONE or (number in keep.PERFORMED_STEP and number != keep.REQUEST_ATTRIBUTES):

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,16 +41,21 @@ def derive(
     out: Path,
     pipeline: Pipeline,
     spec: EngineSpec,
+    forms: Sequence[str] = ("classic",),
+    slices: tuple[int, int] | None = None,
     job: Mapping[str, Any],
     report: Mapping[str, Any],
     node: Mapping[str, str],
 ) -> dict[str, Any]:
     """Write the derived series into `out`.
 
+    forms:   "classic" (one image for each slice), "enhanced" (one object of all; sources have to be Enhanced)
+    slices:  [first, last) of those to write now, from 0; all if None. The same bytes, whatever the ranges
     job:     input_digest, generation, started_at (seconds since the epoch), series_number, parameters
     report:  of the checks, as JSON; a caution is written where the reader sees it
     node:    node_version, station_name, device_serial
-    returns: series_instance_uid, series_description, instances (DICOM objects written, in order)
+    returns: series_instance_uid, series_description, series_instance_uids (by form), instances (DICOM objects written,
+             in order, each with its form; durable)
     raises:  Refuse if an object would not be valid, or the checks reject the result
     """
     gives, row = pipeline.gives.told(job["parameters"]), codes.OUTPUTS[pipeline.gives.kind]
@@ -60,7 +65,12 @@ def derive(
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     request = {
         "sources": list(prepared.sources),
+        "frames": list(prepared.frames),
         "result": str(result),
+        # Arrays between stages are not synced: after a power cut the sources tell where padding is.
+        "padding": prepared.padding if Path(prepared.padding).exists() else None,
+        "forms": list(forms),
+        "range": slices,
         "out": str(out),
         "job": {
             "kind": gives.kind,

@@ -36,7 +36,6 @@ INELIGIBLE = {
     "ct_body_nysbu_A002304": "1 slice: no gap between slices can be measured",
     "ct_body_nysbu_A046441": "1 slice: no gap between slices can be measured",
     "ct_headphantom_philips_localizer": "LOCALIZER stands in ImageType in 1 of 1 slices",
-    "enhanced_multiframe": "Enhanced multi-frame is stored, not processed, in this version (Enhanced MR)",
 }
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.dataset import Dataset
 
-from node.dicom import codes, decode, derive, keep, part10, provenance, template, uids
-from node.dicom.job import Job
+from node.dicom import codes, derive, part10, provenance, template, uids
+from node.dicom.scale import Scale, to_stored
+from node.dicom.source_slices import Source
 from node.errors import Refuse
 from tests.dicom_phantom import CT, FRAME, ROOT, SERIES, STUDY, derived, everything, item, job, series, write
 
@@ -84,13 +84,15 @@ def test_lossy_compression_of_a_source_sticks(tmp_path: Path) -> None:
         ds.LossyImageCompression, ds.LossyImageCompressionRatio = "01", "8.5"
         ds.LossyImageCompressionMethod = "ISO_10918_1"
 
-    source = part10.read(series(tmp_path, once_lossy)[0])
+    source = Source.of(part10.read(series(tmp_path, once_lossy)[0]))
 
-    said = provenance.of_image(Job.of(job()), [source], 1, STUDY)
+    said = provenance.lossy(source)
 
-    assert said.LossyImageCompression == "01"
-    assert said.LossyImageCompressionRatio == 8.5
-    assert said.LossyImageCompressionMethod == "ISO_10918_1"
+    assert list(said.values()) == [
+        template.element(0x00282110, "CS", "01"),
+        template.element(0x00282112, "DS", "8.5"),
+        template.element(0x00282114, "CS", "ISO_10918_1"),
+    ]
 
 
 def test_an_empty_character_set_is_left_out(tmp_path: Path) -> None:
@@ -330,37 +332,28 @@ def test_the_private_block_is_declared_safe(pair: tuple[Dataset, Dataset]) -> No
 # --- pixels ---------------------------------------------------------------------------------------------------------
 
 
-def stored(**changes: Any) -> decode.Stored:
-    base = {
-        "values": np.array([[0, 100], [2000, 4095]], "<u2"),
-        "padding": None,
-        "padding_range": (0, -1),
-        "slope": 1.0,
-        "intercept": -1024.0,
-        "lowest": 0,
-        "highest": 4095,
-    }
-    return decode.Stored(**(base | changes))
+def scale(**changes: Any) -> Scale:
+    return Scale(**({"slope": 1.0, "intercept": -1024.0, "lowest": 0, "highest": 4095, "padding": None} | changes))
 
 
 def test_hu_become_stored_values_rounded_and_clipped_to_what_the_bits_hold() -> None:
     hu = np.array([[-2000, 0.4], [0.6, 9999]], np.float32)
 
-    assert derive.to_stored(hu, stored()).tolist() == [[0, 1024], [1025, 4095]]
-    assert derive.to_stored(hu, stored(slope=0.5)).tolist() == [[0, 2049], [2049, 4095]]
+    assert to_stored(hu, scale(), nothing=None).tolist() == [[0, 1024], [1025, 4095]]
+    assert to_stored(hu, scale(slope=0.5), nothing=None).tolist() == [[0, 2049], [2049, 4095]]
 
 
 def test_padding_is_restored_exactly_and_no_other_pixel_becomes_padding() -> None:
-    source = stored(padding=np.array([[True, False], [False, False]]), padding_range=(0, 3))
+    nothing, was = np.array([[True, False], [False, False]]), np.array([[0, 100], [2000, 4095]], "<u2")
     hu = np.array([[40, -1024], [-1022, 40]], np.float32)
 
-    assert derive.to_stored(hu, source).tolist() == [[0, 4], [4, 1064]]
+    assert to_stored(hu, scale(padding=(0, 3)), nothing=nothing, was=was).tolist() == [[0, 4], [4, 1064]]
 
 
 @pytest.mark.parametrize("wild", [np.nan, np.inf])
 def test_a_voxel_that_is_no_number_is_refused(wild: float) -> None:
     with pytest.raises(Refuse, match="1 voxels of a slice are not finite"):
-        derive.to_stored(np.array([[wild, 0], [0, 0]], np.float32), stored())
+        to_stored(np.array([[wild, 0], [0, 0]], np.float32), scale(), nothing=None)
 
 
 def test_unchanged_voxels_give_the_pixels_of_the_source(tmp_path: Path) -> None:
@@ -399,31 +392,6 @@ def test_the_reply_describes_the_files(tmp_path: Path) -> None:
         assert instance["sop_class_uid"] == ds.SOPClassUID == CT
         assert reply["series_instance_uid"] == ds.SeriesInstanceUID
         assert instance["source_sop_instance_uid"] == f"{SERIES}.{number}"
-
-
-@pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian])
-def test_the_fast_writer_and_the_one_of_pydicom_write_the_same_bytes(
-    tmp_path: Path, syntax: pydicom.uid.UID | None
-) -> None:
-    sources = series(tmp_path / "in", everything, **({"syntax": syntax} if syntax else {}))
-    reply = write(tmp_path, sources)
-
-    parts = [part10.read(path) for path in sources]
-    work = Job.of(job())
-    for index, instance in enumerate(reply["instances"], start=1):
-        elements = (
-            keep.kept(parts[index - 1].dataset, signed=False)._dict
-            | provenance.common(work, parts, STUDY)._dict
-            | provenance.of_image(work, parts, index, STUDY)._dict
-        )
-        made = FileDataset("", part10.dataset_of(elements), file_meta=template.file_meta(instance["sop_instance_uid"]))
-        made.preamble = bytes(128)
-        made.add_new(0x7FE00010, "OW", pydicom.dcmread(sources[index - 1]).PixelData)
-        made.set_original_encoding(False, True, made._character_set)
-        stream = BytesIO()
-        pydicom.dcmwrite(stream, made, enforce_file_format=True)
-
-        assert stream.getvalue() == Path(instance["path"]).read_bytes()
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------

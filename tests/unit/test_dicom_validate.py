@@ -10,19 +10,22 @@ from pydicom.dataset import Dataset
 
 from node.dicom import decode, derive, part10, validate
 from node.dicom.job import Job
+from node.dicom.source_slices import Source
 from tests.dicom_phantom import ROOT, item, job, series
+
+Case = tuple[list[Source], bytes]
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[part10.Part10], bytes]:
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     folder = tmp_path_factory.mktemp("case")
     sources = series(folder / "in")
     decode.prepare_series({"paths": sources, "voxels": f"{folder}/v.npy", "padding": f"{folder}/p.npy"})
     reply = derive.write_series({"sources": sources, "result": f"{folder}/v.npy", "out": f"{folder}/out", "job": job()})
-    return [part10.read(path) for path in sources], Path(reply["instances"][0]["path"]).read_bytes()
+    return [Source.of(part10.read(path)) for path in sources], Path(reply["instances"][0]["path"]).read_bytes()
 
 
-def violations(case: tuple[list[part10.Part10], bytes], spoil: Callable[[Dataset], None] | None = None) -> list[str]:
+def violations(case: Case, spoil: Callable[[Dataset], None] | None = None) -> list[str]:
     sources, data = case
     if spoil:
         ds = pydicom.dcmread(BytesIO(data))
@@ -33,7 +36,7 @@ def violations(case: tuple[list[part10.Part10], bytes], spoil: Callable[[Dataset
     return validate.Series(job=Job.of(job()), sources=sources).image(part10.parse(data), 1)
 
 
-def test_what_was_written_holds_every_assertion(case: tuple[list[part10.Part10], bytes]) -> None:
+def test_what_was_written_holds_every_assertion(case: Case) -> None:
     assert violations(case) == []
 
 
@@ -78,11 +81,9 @@ def wrong_purpose(ds: Dataset) -> None:
         (private, "the private element (0029,0010) is not ours"),
     ],
 )
-def test_a_violation_is_named(
-    case: tuple[list[part10.Part10], bytes], spoil: Callable[[Dataset], None], found: str
-) -> None:
+def test_a_violation_is_named(case: Case, spoil: Callable[[Dataset], None], found: str) -> None:
     assert any(violation.startswith(found) for violation in violations(case, spoil))
 
 
-def test_no_violation_names_a_patient(case: tuple[list[part10.Part10], bytes]) -> None:
+def test_no_violation_names_a_patient(case: Case) -> None:
     assert not any("SECRET" in violation for violation in violations(case, setting("PatientName", "SECRET")))

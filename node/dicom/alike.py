@@ -1,0 +1,162 @@
+"""The assertions on a derived image by comparison with one of its series that met all of `validate`.
+
+What is the same bytes in both was judged there. What differs has to be what the slice's own source says, or one of the
+few elements that are made for each image; these are looked at here. No byte of a header is skipped.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
+
+from node.dicom import codes, keep, part10, raw, template, uids, wording
+from node.dicom.part10 import Element
+from node.dicom.provenance import code_item
+from node.dicom.source_slices import Source
+from node.dicom.validate import RESCALE, VERBATIM, Series
+
+# What may differ between two images of a series without having come from their sources.
+_OWN = keep.tags(
+    "SOPInstanceUID SourceImageSequence ContributingEquipmentSequence InstanceNumber ImageComments "
+    "LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod"
+)
+_WINDOW = keep.tags("WindowCenter WindowWidth")  # of an MR, restated in stored values
+_SOP_INSTANCE, _INSTANCE_NUMBER, _SOURCE_IMAGES, _EQUIPMENT = 0x00080018, 0x00200013, 0x00082112, 0x0018A001
+_LOSSY, _RATIO, _METHOD, _COMMENTS = 0x00282110, 0x00282112, 0x00282114, 0x00204000
+
+
+class Alike:
+    """The comparison for one series; `checks`: its assertions."""
+
+    def __init__(self, checks: Series) -> None:
+        self._checks, self._job, self._sources = checks, checks.job, checks.sources
+        self._model: dict[int, bytes] = {}
+        self._references: dict[tuple[int, str], bytes] = {}
+        self._purpose = template.sequence(
+            0x0040A170, [template.data_set(template.encode(code_item(codes.SOURCE_IMAGE)))]
+        )
+        device = codes.model_device_uid(self._job.model, self._job.model_version, self._job.weights_sha256)
+        self._network = template.element(0x00181002, "UI", device)
+        self._own = _OWN | (_WINDOW if checks.modality == "MR" else frozenset())
+        keywords = f"{VERBATIM} {RESCALE}" if checks.modality == "CT" else VERBATIM
+        self._verbatim = tuple(sorted(keep.tags(keywords)))
+        self._signed = part10.text(self._sources[0].dataset, "PixelRepresentation") == "1"
+        self._may_be_empty = keep.tags("Laterality", *keep.CLASSIC[checks.modality].type_2)
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is an image to compare with."""
+        return bool(self._model)
+
+    def learn(self, body: bytes) -> None:
+        """Take an image that met every assertion; `body`: its data set up to the value of Pixel Data."""
+        self._model = raw.values(body)
+
+    def image(self, head: bytes, body: bytes, index: int) -> list[str]:
+        """Violations of image `index` (1..N), as facts without patient data; empty when it may leave.
+
+        head, body: the bytes that are to be written, up to the value of Pixel Data
+        """
+        try:
+            values = raw.values(body)
+        except raw.Unusual as unusual:
+            return [f"the data set is not what was meant: {unusual}"]
+        source = self._sources[index - 1]
+        return [
+            *self._changes(values, source),
+            *self._identity(head, values, index),
+            *self._source_images(values.get(_SOURCE_IMAGES, b""), index),
+            *self._says(values, source),
+            *self._checks.rises(index),
+        ]
+
+    def _changes(self, values: Mapping[int, bytes], source: Source) -> Iterator[str]:
+        model, theirs = self._model, source.elements
+        for tag, value in values.items():
+            if tag in self._own or model.get(tag) == value:
+                continue
+            known = theirs.get(tag)
+            if not keep.is_kept(tag) or (known is None and (value or tag not in self._may_be_empty)):
+                yield f"{_shown(tag)} is not what the series says"
+            elif known is not None and not _says_the_same(tag, known, value, signed=self._signed):
+                yield f"{_shown(tag)} is not what the source says"
+        for tag in model.keys() - values.keys() - self._own:
+            if not keep.is_kept(tag) or tag in theirs:
+                yield f"{_shown(tag)} is missing"
+        for tag in self._verbatim:
+            if not _same(values.get(tag), getattr(theirs.get(tag), "value", None)):
+                yield f"{_shown(tag)} is not that of the source"
+
+    def _identity(self, head: bytes, values: Mapping[int, bytes], index: int) -> Iterator[str]:
+        uid = values.get(_SOP_INSTANCE, b"").removesuffix(b"\0").decode("latin-1")
+        yield from self._checks.identifies(uid, index)
+        if not uids.is_well_formed(uid) or head != template.head(uid, codes.CLASSIC[self._checks.modality]):
+            yield "File Meta Information and data set do not agree"
+        if values.get(_INSTANCE_NUMBER, b"").strip() != str(index).encode("ascii"):
+            yield f"Instance Number is not {index}"
+
+    def _source_images(self, value: bytes, index: int) -> Iterator[str]:
+        """The items as `provenance` packs them: class, instance, frame if it is one, preserved, purpose."""
+        named, at = [], 0
+        while at + 8 <= len(value):
+            length = int.from_bytes(value[at + 4 : at + 8], "little")
+            named.append(value[at + 8 : at + 8 + length])
+            at += 8 + length
+        reach, total = self._job.z_support, len(self._sources)
+        near = [other for other in range(max(1, index - reach), min(total, index + reach) + 1) if other != index]
+        if named[:1] != [self._reference(index, "YES")]:
+            yield "the first source image is not the co-located slice"
+        if at != len(value) or sorted(named[1:]) != sorted(self._reference(other, "NO") for other in near):
+            yield "the further source images are not those within the z-support"
+
+    def _reference(self, index: int, preserved: str) -> bytes:
+        if (index, preserved) not in self._references:
+            self._references[index, preserved] = self._packed(index, preserved)
+        return self._references[index, preserved]
+
+    def _packed(self, index: int, preserved: str) -> bytes:
+        source, element = self._sources[index - 1], template.element
+        frame = element(0x00081160, "IS", str(source.frame)) if source.frame else b""
+        instance = element(0x00081150, "UI", source.sop_class_uid) + element(0x00081155, "UI", source.sop_instance_uid)
+        return instance + frame + element(0x0028135A, "CS", preserved) + self._purpose
+
+    def _says(self, values: Mapping[int, bytes], source: Source) -> Iterator[str]:
+        if self._network not in values.get(_EQUIPMENT, b""):
+            yield "Contributing Equipment does not name the network"
+        lossy = part10.text(source.dataset, "LossyImageCompression") == "01"
+        if values.get(_LOSSY) != (b"01" if lossy else b"00"):
+            yield "Lossy Image Compression is not what the source says"
+        if lossy and not (values.get(_RATIO) and values.get(_METHOD)):
+            yield "Lossy Image Compression is 01 without ratio and method"
+        comment = values.get(_COMMENTS)
+        if self._job.cautions and not (comment or b"").startswith(wording.CAUTION.encode("ascii")):
+            yield "Image Comments do not open with the caution"
+        if not self._job.cautions and not _same(comment, getattr(source.elements.get(_COMMENTS), "value", None)):
+            yield "Image Comments are not those of the source"
+
+
+def _says_the_same(tag: int, known: Element, value: bytes, *, signed: bool) -> bool:
+    if isinstance(known, RawDataElement) and not _is_sequence(tag):
+        return _same(known.value, value)
+    taken = template.encode(part10.dataset_of({BaseTag(tag): keep.written(BaseTag(tag), known, signed)}))
+    return taken[tag][12:] == value  # a sequence is written anew, with defined lengths and without private elements
+
+
+@cache
+def _is_sequence(tag: int) -> bool:
+    return dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"
+
+
+def _same(one: bytes | None, other: bytes | None) -> bool:
+    """Whether two values are the same but for the byte that makes a length even."""
+    one, other = one or b"", other or b""
+    if one == other:
+        return True
+    short, long = sorted((one, other), key=len)
+    return len(long) == len(short) + 1 and len(short) % 2 == 1 and long[:-1] == short and long[-1:] in b" \0"
+
+
+def _shown(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
