@@ -96,6 +96,7 @@ def _spanning(scales: Sequence[Scale]) -> Scale:
     first = scales[0]
     bits = {(scale.lowest, scale.highest, scale.padding) for scale in scales}
     if len(bits) > 1:
+        raise Refuse("The sources store their values in different bits or with different padding.")
     if all((scale.slope, scale.intercept) == (first.slope, first.intercept) for scale in scales):
         return first
     ends = [value * scale.slope + scale.intercept for scale in scales for value in (scale.lowest, scale.highest)]
