@@ -56,6 +56,12 @@ def start(set_id: str, run: int) -> None:
         DBOS.enqueue_workflow(SETS_QUEUE, process, set_id)
 
 
+def start_job(job_id: str, run: int) -> None:
+    """Queue a job that takes several series; a second call for the same run changes nothing."""
+    with SetWorkflowID(f"{job_id}-{run}"):
+        DBOS.enqueue_workflow(SETS_QUEUE, process_job, job_id)
+
+
 def start_delivery(job_id: str, destination: str, run: int, attempt: int, pause_s: float | None = None) -> None:
     """Queue an attempt to deliver; a second call for the same one changes nothing."""
     with SetWorkflowID(f"{job_id}-{destination}-{run}-{attempt}"), SetEnqueueOptions(delay_seconds=pause_s):
@@ -71,17 +77,27 @@ def process(set_id: str) -> None:
         give_up(set_id, _verdict(error)[2])
         return
     for job_id in todo:
-        try:
-            prepared = prepare(job_id)
-            result = infer(job_id, prepared)
-            report = check(job_id, prepared, result)
-            if Report.from_json(report).held:
-                stop(job_id, JobState.HELD, *why_held(Report.from_json(report)))
-                continue
-            for destination, run, attempt in derive(job_id, prepared, result):
-                start_delivery(job_id, destination, run, attempt)
-        except Exception as error:  # noqa: BLE001  the edge of the flow: every fault ends one job, never the worker
-            stop(job_id, *_verdict(error))
+        _make(job_id)
+
+
+@DBOS.workflow()
+def process_job(job_id: str) -> None:
+    """One job whose series were gathered from a study, from preparing to its deliveries."""
+    _make(job_id)
+
+
+def _make(job_id: str) -> None:
+    try:
+        prepared = prepare(job_id)
+        result = infer(job_id, prepared)
+        report = check(job_id, prepared, result)
+        if Report.from_json(report).held:
+            stop(job_id, JobState.HELD, *why_held(Report.from_json(report)))
+            return
+        for destination, run, attempt in derive(job_id, prepared, result):
+            start_delivery(job_id, destination, run, attempt)
+    except Exception as error:  # noqa: BLE001  the edge of the flow: every fault ends one job, never the worker
+        stop(job_id, *_verdict(error))
 
 
 @DBOS.workflow()

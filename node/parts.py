@@ -19,7 +19,7 @@ from node.records.database import Records
 from node.records.instances import Instance
 from node.spool import Spool
 
-_KEPT: Final = 4  # sets; an Enhanced one has a header for each frame
+_KEPT: Final = 8  # sets; an Enhanced one has a header for each frame
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What the stage `prepare` leaves for those after it."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 
@@ -13,6 +14,7 @@ class Prepared:
     frames:          of each slice: 0 for a single-frame object, else the number of its frame, 1..N (PS3.3 10.3)
     affine:          4 by 4, (z, y, x, 1) to LPS millimetres
     pixel_sha256:    of each slice's decoded stored values, little endian, in slice order
+    roles:           of a job that takes several series: the others by role; this one defines the grid
     """
 
     voxels: str
@@ -22,6 +24,7 @@ class Prepared:
     affine: tuple[tuple[float, ...], ...]
     pixel_sha256: tuple[str, ...]
     unit: str
+    roles: Mapping[str, "Prepared"] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -36,5 +39,6 @@ class Prepared:
                 "frames": tuple(data.get("frames") or [0] * len(data["sources"])),
                 "affine": tuple(tuple(row) for row in data["affine"]),
                 "pixel_sha256": tuple(data["pixel_sha256"]),
+                "roles": {role: cls.from_json(one) for role, one in (data.get("roles") or {}).items()},
             }
         )

@@ -1,10 +1,9 @@
 """What a worker does to a job at each stage: the stage's function, with the records before and after it."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,24 +13,22 @@ from numpy.typing import NDArray
 from engines.engine import EngineSpec
 from node.arrays import Arrays
 from node.dicom.uids import input_digest
-from node.errors import Hold
+from node.errors import Hold, Refuse
 from node.following import Followings
 from node.log import log
 from node.mapped import forget, mapped
 from node.metrics import METRICS, count_verdicts
 from node.outputs import Outputs
 from node.partial import Partial
+from node.parts import SetPart
 from node.prepared import Prepared
 from node.records import deliveries, jobs, sets
 from node.records.database import Records
-from node.records.instances import Instance
 from node.records.states import DispatchState, JobState, SetState
-from node.settings import Rule
-from node.spool import Spool
+from node.routing import Router
 from node.stages import check as checking
 from node.stages.deliver import Attempt, Deliverer
 from node.stages.infer import Inference
-from node.stages.route import route as find_matches
 from pipelines.pipeline import Pipeline, Report
 from pipelines.run import Judging
 from pipelines.volume import Volume
@@ -52,12 +49,11 @@ class Work:
     """
 
     records: Records
-    spool: Spool
+    router: Router
     arrays: Arrays
     outputs: Outputs
     inference: Inference
     deliverer: Deliverer
-    rules: tuple[Rule, ...]
     pipelines: Mapping[str, Pipeline]
     specs: Mapping[str, EngineSpec]
     clock: Callable[[], float]
@@ -67,57 +63,21 @@ class Work:
 
     def route(self, set_id: str) -> list[str]:
         """Make the jobs of a set; returns those that have work to do."""
-        with self.records.read() as connection:
-            members = sets.members(connection, set_id)
         with METRICS.stage_seconds.labels(stage="route").time():
-            routing = find_matches(
-                [member.header for member in members],
-                self.rules,
-                self.pipelines,
-                patients=len({member.patient_key for member in members}),
-                today=datetime.fromtimestamp(self.clock(), UTC).astimezone().date(),
-            )
-        todo = []
-        with self.records.write() as connection:
-            state = SetState.ROUTED if routing.matches else SetState.UNMATCHED
-            sets.route(connection, set_id, state=state, reasons=routing.reasons)
-            for match in routing.matches:
-                spec = self.specs[self.pipelines[match.pipeline].engine]
-                version = self.pipelines[match.pipeline].version
-                key = jobs.job_id(
-                    set_id=set_id,
-                    pipeline=match.pipeline,
-                    version=version,
-                    engine_sha256=spec.sha256,
-                    parameters=match.parameters,
-                )
-                job = {
-                    "id": key,
-                    "set_id": set_id,
-                    "rule": match.rule,
-                    "pipeline": match.pipeline,
-                    "pipeline_version": version,
-                    "engine_sha256": spec.sha256,
-                    "parameters": dict(match.parameters),
-                    "destinations": list(match.destinations),
-                }
-                if jobs.add(connection, at=self.clock(), job=job):
-                    todo.append(key)
-        log.info("routed", set=set_id[:12], slices=len(members), jobs=len(routing.matches))
-        return todo
+            return self.router.route(set_id)
 
     def prepare(self, job_id: str) -> dict[str, Any]:
-        """Decode the set of a job; returns a `Prepared` as JSON."""
+        """Decode the part of a set that a job takes, or one of each role; returns a `Prepared` as JSON."""
         with self._stage(job_id, "prepare") as job:
-            with self.records.read() as connection:
-                members = sets.members(connection, job["set_id"])
-            prepared = self.arrays.decode(job_id, members)
-            pairs = {str(self.spool.path(member.file)): member.sop_instance_uid for member in members}
-            digest = input_digest(
-                (pairs[source], pixels) for source, pixels in zip(prepared.sources, prepared.pixel_sha256, strict=True)
+            part, others = self._taken(job), self._others(job)
+            prepared = self.arrays.decode(job_id, part)
+            prepared = replace(
+                prepared, roles={role: self.arrays.decode(job_id, other, role) for role, other in others.items()}
             )
+            names = [*_names(prepared, part), *(n for r, one in others.items() for n in _names(prepared.roles[r], one))]
+            self._volume(job, prepared)  # refuses series that do not lie on one grid
             with self.records.write() as connection:
-                jobs.note(connection, job_id, at=self.clock(), input_digest=digest)
+                jobs.note(connection, job_id, at=self.clock(), input_digest=input_digest(names))
         return prepared.to_json()
 
     def infer(self, job_id: str, prepared: Prepared) -> str:
@@ -188,8 +148,8 @@ class Work:
 
     def _headers(self, job: Mapping[str, Any], prepared: Prepared) -> list[Mapping[str, tuple[str, ...]]]:
         """The headers of the source slices, in geometric order."""
-        headers = {str(self.spool.path(member.file)): member.header for member in self._members(job)}
-        return [headers[source] for source in prepared.sources]
+        headers = {(str(one.path), one.frame): one.header for one in self._taken(job).slices}
+        return [headers[source] for source in zip(prepared.sources, prepared.frames, strict=True)]
 
     def derive(self, job_id: str, prepared: Prepared, result: str) -> list[tuple[str, int, int]]:
         """Write the derived objects and record them. Returns the deliveries to start: (destination, run, attempt)."""
@@ -253,9 +213,35 @@ class Work:
         with self.records.write() as connection:
             jobs.took(connection, job_id, stage, seconds)
 
-    def _members(self, job: Mapping[str, Any]) -> Sequence[Instance]:
+    def _taken(self, job: Mapping[str, Any]) -> SetPart:
+        """The slices that a job takes; of several series, those that define the grid."""
+        return self.router.parts.one(job["set_id"], job["part"])
+
+    def _others(self, job: Mapping[str, Any]) -> dict[str, SetPart]:
+        """The slices of the other roles; empty for a pipeline that takes one series."""
         with self.records.read() as connection:
-            return sets.members(connection, job["set_id"])
+            roles = jobs.roles(connection, job["id"])
+        grid = self.pipelines[job["pipeline"]].grid
+        return {role: self.router.parts.one(*taken) for role, taken in roles.items() if role != grid}
 
     def _volume(self, job: Mapping[str, Any], prepared: Prepared) -> Volume:
-        return self.arrays.volume(job["id"], prepared, lambda: self._members(job))
+        volume = self.arrays.volume(job["id"], prepared, lambda: self._taken(job))
+        if not prepared.roles:
+            return volume
+        others = {
+            role: self.arrays.volume(job["id"], one, lambda role=role: self._others(job)[role], role)  # type: ignore[misc]
+            for role, one in prepared.roles.items()
+        }
+        if off := [role for role, other in others.items() if not volume.on_the_grid_of(other)]:
+            raise Refuse(
+                f"The series for {', '.join(off)} does not lie on the grid of the others.",
+                fix="This pipeline takes series of one grid.",
+            )
+        return replace(volume, others=others)
+
+
+def _names(prepared: Prepared, part: SetPart) -> list[tuple[str, str]]:
+    """What the input digest is made of: each slice's name and the digest of its pixels."""
+    names = {(str(one.path), one.frame): one.name for one in part.slices}
+    slices = zip(prepared.sources, prepared.frames, prepared.pixel_sha256, strict=True)
+    return [(names[source, frame], pixels) for source, frame, pixels in slices]

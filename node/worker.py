@@ -19,10 +19,12 @@ from node.errors import BadSetting
 from node.log import log
 from node.metrics import METRICS, prime_worker
 from node.outputs import Outputs
+from node.parts import Parts
 from node.peers import dimse_query
 from node.peers.dimse_connect import Address
 from node.records import commitments, deliveries, sets
 from node.records.database import Records, url
+from node.routing import Router
 from node.settings import DicomDestination, Settings
 from node.stages.assemble import Assembler
 from node.stages.deliver import Deliverer
@@ -41,6 +43,7 @@ class Worker:
         self._settings, self._progress = settings, progress
         self._stack = ExitStack()
         self._resume_at = 0.0
+        self._everything_is_here = False
         self._known_answers_at = time.monotonic() + _KNOWN_ANSWERS_EVERY_S
         self._resumed: set[tuple[str, str, int]] = set()
 
@@ -96,15 +99,22 @@ class Worker:
             "station_name": settings.node.station_name,
             "device_serial": settings.node.device_serial,
         }
+        self.router = Router(
+            records=self.records,
+            parts=Parts(records=self.records, spool=spool, child=child),
+            rules=settings.rules,
+            pipelines=pipelines,
+            specs=specs,
+            clock=time.time,
+        )
         flow.bind(
             Work(
                 records=self.records,
-                spool=spool,
+                router=self.router,
                 arrays=Arrays(spool=spool, child=child),
                 outputs=Outputs(records=self.records, spool=spool, child=child, node=facts, clock=time.time),
                 inference=self.inference,
                 deliverer=deliverer,
-                rules=settings.rules,
                 pipelines=pipelines,
                 specs=specs,
                 clock=time.time,
@@ -133,12 +143,14 @@ class Worker:
         if archive.kind in ("dicomweb", "orthanc"):
             web: Any = app.carriers_of(self._settings)(archive)
             return lambda study, series: web.instances_related(study_uid=study, series_uid=series)
-        return lambda study, series: dimse_query.instances_related(
-            address(archive), study_uid=study, series_uid=series
-        )
+        return lambda study, series: dimse_query.instances_related(address(archive), study_uid=study, series_uid=series)
 
     def tick(self, *, everything_is_here: bool = False) -> None:
-        """Freeze what is complete, start what is frozen, resume what was asked for."""
+        """Freeze what is complete, start what is frozen, resume what was asked for.
+
+        everything_is_here: no more will come, from now on
+        """
+        self._everything_is_here |= everything_is_here
         self.assembler.freeze_complete(everything_is_here=everything_is_here)
         with self.records.read() as connection:
             waiting = sets.to_start(connection)
@@ -146,6 +158,9 @@ class Worker:
             flow.start(set_id, run)
             with self.records.write() as connection:
                 sets.started(connection, set_id, run)
+        for ready in self.router.ready(everything_is_here=self._everything_is_here):
+            flow.start_job(ready.job_id, ready.run)
+            self.router.started(ready)
         if time.monotonic() >= self._known_answers_at:
             self._known_answers_at = time.monotonic() + _KNOWN_ANSWERS_EVERY_S
             self._ask_engines()

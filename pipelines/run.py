@@ -161,6 +161,9 @@ def one_slice(
     for step in pipeline.before:
         image = step(image)
     padded, crop = pad_to_multiple(image, pipeline.tiles.multiple_of)
+    if parameters.others:
+        others = {role: pad_to_multiple(one, pipeline.tiles.multiple_of)[0] for role, one in parameters.others.items()}
+        parameters = replace(parameters, others=others)
     feeds = pipeline.feeds(padded, parameters) if pipeline.feeds else {pipeline.feed: padded[None, None]}
     reply = engine.infer({name: np.ascontiguousarray(array) for name, array in feeds.items()})[pipeline.output]
     if reply.shape != (1, 1, *padded.shape) or reply.dtype != np.float32:

@@ -30,7 +30,7 @@ class Volume:
     @property
     def pixel_mm(self) -> float:
         """Side of a pixel within a slice, mm; the mean of both where they differ."""
-        return float(np.mean(np.linalg.norm(self.affine[:3, 1:3], axis=0)))
+        return pixel_mm(self.affine)
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or self.voxels.dtype != np.float32 or 0 in self.voxels.shape:
@@ -49,3 +49,8 @@ class Volume:
         z, y, x = (size - 1 for size in self.voxels.shape)
         corners = np.array([[k, j, i, 1] for k in (0, z) for j in (0, y) for i in (0, x)], dtype=np.float64).T
         return bool(np.abs((self.affine - other.affine) @ corners).max() <= SAME_PLACE_MM)
+
+
+def pixel_mm(affine: NDArray[np.float64]) -> float:
+    """Side of a pixel, mm, of the slices of a volume with this affine; the mean of both where they differ."""
+    return float(np.mean(np.linalg.norm(affine[:3, 1:3], axis=0)))

@@ -3,38 +3,85 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from node.records import events
 from node.records.states import DeliveryState, DispatchState, JobState
-from node.records.tables import DELIVERIES, DISPATCHES, INSTANCES, JOBS, RESULTS, SERIES, SETS
+from node.records.tables import DELIVERIES, DISPATCHES, INSTANCES, JOB_SETS, JOBS, RESULTS, SERIES, SETS
 
+WHOLE = "all"  # the part of a job that takes a whole set, as `node.dicom.stacks` labels it
+NO_ROLES: Mapping[str, Sequence[str]] = MappingProxyType({})
 FINISHED = (JobState.DELIVERED, JobState.DELIVERING)
 
 
-def job_id(*, set_id: str, pipeline: str, version: str, engine_sha256: str, parameters: Mapping[str, Any]) -> str:
-    """The identity of a job: what goes in and what is done to it. The same work twice is the same job."""
+def job_id(
+    *,
+    set_id: str,
+    pipeline: str,
+    version: str,
+    engine_sha256: str,
+    parameters: Mapping[str, Any],
+    part: str = WHOLE,
+    roles: Mapping[str, Sequence[str]] = NO_ROLES,
+) -> str:
+    """The identity of a job: what goes in and what is done to it. The same work twice is the same job.
+
+    roles: of a pipeline that takes several series: role -> set, part
+    """
     parts = [set_id, pipeline, version, engine_sha256]
     if parameters:  # jobs without any keep the identity that they had before there were parameters
         parts.append(json.dumps(parameters, sort_keys=True))
+    if part != WHOLE or roles:  # and those of whole sets theirs
+        parts.append(
+            json.dumps({"part": part, "roles": {role: list(one) for role, one in roles.items()}}, sort_keys=True)
+        )
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
-def add(connection: Connection, *, at: float, job: Mapping[str, Any]) -> bool:
+def add(
+    connection: Connection, *, at: float, job: Mapping[str, Any], roles: Mapping[str, Sequence[str]] = NO_ROLES
+) -> bool:
     """Record a job unless it is there. Returns whether there is work to do on it.
 
-    job: id, set_id, rule, pipeline, pipeline_version, engine_sha256, parameters, destinations
+    job:   id, set_id, part, rule, pipeline, pipeline_version, engine_sha256, parameters, destinations
+    roles: as for `job_id`
     """
     known = connection.execute(select(JOBS.c.state).where(JOBS.c.id == job["id"])).scalar_one_or_none()
     if known is None:
         values = {**job, "state": JobState.QUEUED, "stage": "route", "started_at": at, "updated_at": at, "seconds": {}}
         connection.execute(JOBS.insert().values(values))
+        for role, (set_id, part) in roles.items():
+            connection.execute(JOB_SETS.insert().values(job_id=job["id"], role=role, set_id=set_id, part=part))
         events.add(connection, at=at, kind="queued", subject=job["id"], pipeline=job["pipeline"], rule=job["rule"])
         return True
     return known not in FINISHED
+
+
+def roles(connection: Connection, key: str) -> dict[str, tuple[str, str]]:
+    """The sets and parts of a job that takes several series, by role; empty for one that takes one."""
+    rows = connection.execute(select(JOB_SETS).where(JOB_SETS.c.job_id == key).order_by(JOB_SETS.c.role))
+    return {row["role"]: (row["set_id"], row["part"]) for row in rows.mappings().all()}
+
+
+def role_series(connection: Connection, key: str) -> dict[str, dict[str, Any]]:
+    """The same for people: role -> series_uid, version and part."""
+    rows = connection.execute(
+        select(JOB_SETS.c.role, JOB_SETS.c.part, SETS.c.series_uid, SETS.c.version)
+        .join(SETS, SETS.c.id == JOB_SETS.c.set_id)
+        .where(JOB_SETS.c.job_id == key)
+        .order_by(JOB_SETS.c.role)
+    )
+    return {row["role"]: {k: row[k] for k in ("series_uid", "version", "part")} for row in rows.mappings().all()}
+
+
+def runs(connection: Connection, key: str) -> int:
+    """How many runs of its sets were asked for, all together: it grows whichever of them is replayed."""
+    query = select(func.sum(SETS.c.run)).join(JOB_SETS, JOB_SETS.c.set_id == SETS.c.id).where(JOB_SETS.c.job_id == key)
+    return int(connection.execute(query).scalar_one() or 0)
 
 
 def get(connection: Connection, key: str) -> dict[str, Any]:
@@ -53,7 +100,10 @@ def listing(connection: Connection, *, limit: int = 50) -> list[dict[str, Any]]:
 
 
 def of_set(connection: Connection, set_id: str) -> list[dict[str, Any]]:
-    rows = connection.execute(select(JOBS).where(JOBS.c.set_id == set_id).order_by(JOBS.c.started_at))
+    """The jobs that take a set, alone or among others."""
+    among = select(JOB_SETS.c.job_id).where(JOB_SETS.c.set_id == set_id)
+    query = select(JOBS).where(or_(JOBS.c.set_id == set_id, JOBS.c.id.in_(among))).order_by(JOBS.c.started_at)
+    rows = connection.execute(query)
     return [dict(row) for row in rows.mappings().all()]
 
 

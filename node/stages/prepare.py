@@ -11,17 +11,22 @@ from node.prepared import Prepared
 from pipelines.volume import Volume
 
 
-def prepare(child: Child, files: Sequence[Path], folder: Path) -> Prepared:
-    """Decode received files into `folder`. Raises Refuse if the pixels are not what the headers promise."""
+def prepare(child: Child, slices: Sequence[tuple[Path, int]], folder: Path) -> Prepared:
+    """Decode slices of received files into `folder`.
+
+    slices: (file, frame), in any order; frame 0 for a single-frame object
+    raises: Refuse if the pixels are not what the headers promise
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     voxels, padding = folder / "voxels.npy", folder / "padding.npy"
-    request = {"paths": [str(file) for file in files], "voxels": str(voxels), "padding": str(padding)}
+    named = [[str(file), frame] for file, frame in slices]
+    request = {"slices": named, "voxels": str(voxels), "padding": str(padding)}
     reply = child.call("node.dicom.decode:prepare_series", request)
     return Prepared(
         voxels=str(voxels),
         padding=str(padding),
-        sources=tuple(str(files[index]) for index in reply["order"]),
-        frames=(0,) * len(reply["order"]),
+        sources=tuple(str(slices[index][0]) for index in reply["order"]),
+        frames=tuple(slices[index][1] for index in reply["order"]),
         affine=tuple(tuple(row) for row in reply["affine"]),
         pixel_sha256=tuple(reply["pixel_sha256"]),
         unit=reply["unit"],

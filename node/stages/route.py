@@ -1,4 +1,8 @@
-"""Route: which pipelines a set goes to, and for every rule that did not match, why. A function of its arguments."""
+"""Route: which pipelines a part of a set goes to, and for every rule that did not match, why.
+
+A function of its arguments. For a pipeline that takes several series it says which roles the part fits; which series of
+a study go together is `node/gathering.py`'s to say.
+"""
 
 import datetime
 import json
@@ -29,11 +33,20 @@ class Match:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoleMatch:
+    """One role of a rule that is fit; its job is made when the others are here."""
+
+    rule: str
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Routing:
-    """`reasons`: rule by rule, why it did not match; no lines for one that did."""
+    """`reasons`: rule by rule ("rule as role" where it has roles), why it did not match; no lines for one that did."""
 
     matches: tuple[Match, ...]
     reasons: dict[str, list[str]]
+    roles: tuple[RoleMatch, ...] = ()
 
 
 def route(
@@ -44,8 +57,9 @@ def route(
     patients: int,
     today: datetime.date,
 ) -> Routing:
-    """Match a complete set against every rule; every slice of the set is asked.
+    """Match one stack of a complete set against every rule; every slice is asked.
 
+    headers:  of the slices
     patients: how many different patients the slices name
     today:    dates beyond it are a reason to look, not to process
     """
@@ -55,8 +69,18 @@ def route(
     found = stack(headers)
     matches: dict[tuple[str, str], Match] = {}
     reasons: dict[str, list[str]] = {}
+    roles: list[RoleMatch] = []
     for rule in rules:
         pipeline = pipelines[rule.pipeline]
+        for name, role in pipeline.roles.items():
+            asked = (rule.where, role.where, rule.role(name).where)
+            lines = [line for where in asked for line in misfits(where, headers)]
+            lines += [*unfit, *outside(role.takes, headers, found)]
+            reasons[f"{rule.name} as {name}"] = list(dict.fromkeys(lines))
+            if not lines:
+                roles.append(RoleMatch(rule=rule.name, role=name))
+        if pipeline.roles:
+            continue
         settled = pipeline.parameters.settle(rule.parameters, headers)
         lines = [*misfits(rule.where, headers), *unfit, *outside(pipeline.takes, headers, found), *settled.reasons]
         reasons[rule.name] = list(dict.fromkeys(lines))
@@ -71,7 +95,7 @@ def route(
             destinations=tuple(dict.fromkeys(destinations)),
             parameters=settled.values,
         )
-    return Routing(matches=tuple(matches.values()), reasons=reasons)
+    return Routing(matches=tuple(matches.values()), reasons=reasons, roles=tuple(roles))
 
 
 def outside(takes: Requires, headers: Sequence[Header], found: Stack) -> list[str]:

@@ -163,10 +163,10 @@ def test_a_machine_that_restarts_between_stages_makes_the_arrays_again(
         (job_id,) = work.route(set_id)
         prepared = Prepared.from_json(work.prepare(job_id))
         result = work.infer(job_id, prepared)
-        shutil.rmtree(work.spool.work)
+        shutil.rmtree(work.arrays.spool.work)
 
         assert not work.check(job_id, prepared, result).held
-        shutil.rmtree(work.spool.work)
+        shutil.rmtree(work.arrays.spool.work)
         assert work.derive(job_id, prepared, result) == [("folder", 1, 1)]
 
     with records.read() as connection:
