@@ -208,4 +208,6 @@ def faults(settings: Settings) -> dict[str, str]:
         found["engines"] = f"{count} off: they missed their recorded cases"
     if not app.spool_of(settings).has_room(0):
         found["disk"] = "less is free than node.disk_reserve_mb"
+    if app.spool_of(settings).has_failed():
+        found["spool"] = "its disk failed to write or to sync; check it, then start the node again"
     return found

@@ -69,4 +69,10 @@ def levels(records: Records, spool: Spool) -> list[Level]:
             Level(
                 name="disk_free_bytes", text="Free bytes on the spool's disk", label="", values={"": spool.free_bytes()}
             ),
+            Level(
+                name="spool_failed",
+                text="1 if the spool's disk failed to write or to sync since the node was started, else 0",
+                label="",
+                values={"": float(spool.has_failed())},
+            ),
         ]
