@@ -10,6 +10,9 @@ peers=(
   "Orthanc:orthanc:delivery to a real archive"
   "/usr/share/orthanc/plugins/libOrthancDicomWeb.so:orthanc-dicomweb:DICOMweb with a real archive"
   "dciodvfy:dicom3tools:validity of the derived objects"
+  "gdcmconv:libgdcm-tools:pixel values next to GDCM's"
+  "opj_decompress:libopenjp2-tools:pixel values next to OpenJPEG's"
+  "ojph_compress:openjph-tools:High-Throughput JPEG 2000 written by another encoder"
   "promtool:prometheus:validity of the metrics page"
   "strace:strace:order of the system calls behind Success"
 )

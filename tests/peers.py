@@ -23,16 +23,27 @@ from orthanc_api_client import OrthancApiClient
 HOST = "127.0.0.1"
 DICOMWEB_PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 PACKAGES = {
-    DICOMWEB_PLUGIN: "orthanc-dicomweb",
     "Orthanc": "orthanc",
     "dcentvfy": "dicom3tools",
     "dciodvfy": "dicom3tools",
+    "dcmcjpeg": "dcmtk",
+    "dcmcjpls": "dcmtk",
+    "dcmconv": "dcmtk",
+    "dcmcrle": "dcmtk",
+    "dcmdjpeg": "dcmtk",
+    "dcmdjpls": "dcmtk",
+    "dcmdrle": "dcmtk",
     "dcmsend": "dcmtk",
     "echoscu": "dcmtk",
+    "gdcmconv": "libgdcm-tools",
+    "ojph_compress": "openjph-tools",
+    "opj_compress": "libopenjp2-tools",
+    "opj_decompress": "libopenjp2-tools",
     "promtool": "prometheus",
     "storescp": "dcmtk",
     "storescu": "dcmtk",
     "strace": "strace",
+    DICOMWEB_PLUGIN: "orthanc-dicomweb",
 }
 
 

@@ -106,7 +106,12 @@ def _decoded(
         raise Refuse(f"The compressed frame gave {array.size} values for {rows} x {columns}.")
     # int16 of a signed codestream keeps its two's complement when the 16 bits are taken as they are.
     wide = array.astype(np.int16) if array.dtype.kind == "i" else array.astype(np.uint16)
-    return np.ascontiguousarray(wide).view(np.uint16).reshape(rows, columns)
+    words = np.ascontiguousarray(wide).view(np.uint16).reshape(rows, columns)
+    # Overlays lie in the high bits of plain words only (PS3.5 8.1.1): beyond Bits Stored, this is a value cut off.
+    low, high = int(words.view(np.int16).min()), int(words.view(np.int16).max())
+    if syntax != codestream.RLE and not -(1 << bits - 1) <= low <= high < 1 << bits:
+        raise Refuse(f"The compressed frame holds values from {low} to {high}, its header stores {bits} bits.")
+    return words
 
 
 def _wrapped(frame: bytes) -> bytes:
