@@ -3,7 +3,7 @@
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -14,6 +14,7 @@ from engines.engine import EngineError, EngineSpec
 from engines.parity import recorded_cases, require
 from engines.pool import EnginePool
 from engines.store import find_spec, read_weights, verify
+from node import gathering
 from node.child import Child
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import BadSetting, Refuse
@@ -112,9 +113,13 @@ def child_environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, METRICS_FOLDER: str(metrics_folder(settings))}
 
 
-def pipelines_of(settings: Settings) -> dict[str, Pipeline]:
-    """The pipelines that the rules name. Raises BadSetting for one that is unknown, or parameters it doesn't take."""
-    known = with_kernels([kernel.measured() for kernel in settings.kernels])
+def pipelines_of(settings: Settings, more: Sequence[Pipeline] = ()) -> dict[str, Pipeline]:
+    """The pipelines that the rules name.
+
+    more:   beside those that ship
+    raises: BadSetting for one that is unknown, or parameters or roles that it doesn't take
+    """
+    known = with_kernels([kernel.measured() for kernel in settings.kernels]) | {one.name: one for one in more}
     for rule in settings.rules:
         if rule.pipeline not in known:
             raise BadSetting(f"A rule names pipeline {rule.pipeline!r}.", fix=f"Known are {', '.join(sorted(known))}.")
@@ -122,6 +127,8 @@ def pipelines_of(settings: Settings) -> dict[str, Pipeline]:
             raise BadSetting(
                 f"Parameters of rule {rule.name!r} for {rule.pipeline}: {'; '.join(faults)}.", fix="Mend the rule."
             )
+        if faults := gathering.faults(known[rule.pipeline], rule):
+            raise BadSetting(f"Roles of rule {rule.name!r}: {'; '.join(faults)}.", fix="Mend the rule.")
     return {rule.pipeline: known[rule.pipeline] for rule in settings.rules}
 
 

@@ -33,6 +33,18 @@ class Verdict:
     chosen: Mapping[str, Candidate]
 
 
+def faults(pipeline: Pipeline, rule: Rule) -> list[str]:
+    """What a rule asks of the roles of its pipeline that cannot be; empty if all is well."""
+    found = [
+        f"{pipeline.name} has no role {name!r}; it has {', '.join(pipeline.roles) or 'none'}"
+        for name in rule.roles
+        if name not in pipeline.roles
+    ]
+    if rule.missing is Missing.PROCEED and not pipeline.optional:
+        found.append(f"missing is proceed, but {pipeline.name} needs every series that it takes")
+    return found
+
+
 def choose(pipeline: Pipeline, rule: Rule, candidates: Mapping[str, Sequence[Candidate]]) -> Choice:
     """One series for each role; the order in which they came does not count."""
     chosen: dict[str, Candidate] = {}

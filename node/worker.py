@@ -5,7 +5,7 @@ Apart from `app.py`, because a receiver need not load the engine and the workflo
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Any, Final
@@ -30,6 +30,7 @@ from node.stages.assemble import Assembler
 from node.stages.deliver import Deliverer
 from node.stages.infer import Inference
 from node.work import Work
+from pipelines.pipeline import Pipeline
 
 _TICK_S: Final = 0.15
 _RESUME_EVERY_S: Final = 2.0
@@ -37,10 +38,20 @@ _KNOWN_ANSWERS_EVERY_S: Final = 24 * 3600.0
 
 
 class Worker:
-    """Assembles, processes and delivers. Inside its `with` block DBOS runs in this process."""
+    """Assembles, processes and delivers. Inside its `with` block DBOS runs in this process.
 
-    def __init__(self, settings: Settings, *, progress: Callable[[str, int, int], None] = lambda *_: None) -> None:
-        self._settings, self._progress = settings, progress
+    progress:  (job, slices done, slices in all)
+    pipelines: beside those that ship
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        progress: Callable[[str, int, int], None] = lambda *_: None,
+        pipelines: Sequence[Pipeline] = (),
+    ) -> None:
+        self._settings, self._progress, self._more = settings, progress, pipelines
         self._stack = ExitStack()
         self._resume_at = 0.0
         self._everything_is_here = False
@@ -58,7 +69,7 @@ class Worker:
 
     def _build(self, stack: ExitStack) -> None:
         settings, state = self._settings, self._settings.node.state.absolute()
-        pipelines = app.pipelines_of(settings)
+        pipelines = app.pipelines_of(settings, self._more)
         specs = app.specs_of(settings, pipelines)
         prime_worker([destination.name for destination in settings.destinations], pipelines, specs)
         spool = app.spool_of(settings)
