@@ -53,8 +53,10 @@ class Unwrapper:
             try:
                 values, end = _file_meta(self._meta)
             except _Incomplete:
-                if len(self._meta) > MAXIMUM_META_BYTES:
-                    raise _unreadable(f"meta information exceeds {MAXIMUM_META_BYTES} bytes") from None
+                values, end = {}, len(self._meta) + 1
+            if end > MAXIMUM_META_BYTES:
+                raise _unreadable(f"meta information exceeds {MAXIMUM_META_BYTES} bytes")
+            if end > len(self._meta):
                 return
             block = bytes(self._meta[end:])
             self._meta.clear()
