@@ -48,7 +48,7 @@ def layout(headers: Sequence[Header]) -> Iterator[str]:
         # 8 bits are a classic image's only where the frame is one of an Enhanced MR (C.8.13.1).
         allocated = (8, 16) if is_frame(header) and first(header, "Modality") == "MR" else (16,)
         for keyword, wanted in (("SamplesPerPixel", (1,)), ("BitsAllocated", allocated), ("NumberOfFrames", (1,))):
-            if keyword == "NumberOfFrames" and keyword not in header:
+            if keyword == "NumberOfFrames" and (keyword not in header or is_frame(header)):
                 continue
             found = _whole(header, keyword)
             if found not in wanted:
