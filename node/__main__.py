@@ -170,6 +170,38 @@ def replay(
 
 
 @app.command()
+def release(
+    job: Annotated[str, typer.Argument(help="The start of a job's id, as in `imaging-node jobs`.")],
+    by: Annotated[str, typer.Option(help="Who decides.")],
+    reason: Annotated[str, typer.Option(help="Why it may leave.")],
+    settings: SettingsFile = USUAL_SETTINGS,
+    as_json: AsJson = False,
+) -> None:
+    """Let a result leave that a check held; it is made again and marked CAUTION. The running node picks it up."""
+    from node.commands import decide
+
+    with _records(settings) as records:
+        done = decide.release(records, job, by=by, why=reason)
+    _print(done, as_json=as_json, text=lambda found: f"Released, with a caution: {', '.join(found['findings'])}")
+
+
+@app.command()
+def discard(
+    job: Annotated[str, typer.Argument(help="The start of a job's id, as in `imaging-node jobs`.")],
+    by: Annotated[str, typer.Option(help="Who decides.")],
+    reason: Annotated[str, typer.Option(help="Why it is not wanted.")],
+    settings: SettingsFile = USUAL_SETTINGS,
+    as_json: AsJson = False,
+) -> None:
+    """End a job that was stopped; nothing of it leaves the node, whatever is replayed."""
+    from node.commands import decide
+
+    with _records(settings) as records:
+        done = decide.discard(records, job, by=by, why=reason)
+    _print(done, as_json=as_json, text=lambda found: f"Discarded: {found['job'][:12]}")
+
+
+@app.command()
 def evaluate(
     pipeline: Annotated[str, typer.Argument(help="ct-denoise or ct-kernel.")],
     to: Annotated[Path | None, typer.Option(help="Folder for the plots; default: none are drawn.")] = None,

@@ -56,8 +56,8 @@ def start(set_id: str, run: int) -> None:
         DBOS.enqueue_workflow(SETS_QUEUE, process, set_id)
 
 
-def start_job(job_id: str, run: int) -> None:
-    """Queue a job that takes several series; a second call for the same run changes nothing."""
+def start_job(job_id: str, run: str) -> None:
+    """Queue one job, gathered from several series or released; a second call for the same run changes nothing."""
     with SetWorkflowID(f"{job_id}-{run}"):
         DBOS.enqueue_workflow(SETS_QUEUE, process_job, job_id)
 
@@ -82,7 +82,7 @@ def process(set_id: str) -> None:
 
 @DBOS.workflow()
 def process_job(job_id: str) -> None:
-    """One job whose series were gathered from a study, from preparing to its deliveries."""
+    """One job by itself, from preparing to its deliveries: its series were gathered, or a person released it."""
     _make(job_id)
 
 

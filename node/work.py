@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,12 +14,11 @@ from engines.engine import EngineSpec
 from node.arrays import Arrays
 from node.dicom.uids import input_digest
 from node.errors import Hold, Refuse
-from node.following import Followings
 from node.log import log
-from node.mapped import forget, mapped
+from node.making import Making
+from node.mapped import mapped
 from node.metrics import METRICS, count_verdicts
 from node.outputs import Outputs
-from node.partial import Partial
 from node.parts import SetPart
 from node.prepared import Prepared
 from node.records import deliveries, jobs, sets
@@ -35,8 +34,6 @@ from pipelines.volume import Volume
 
 _MOST_STARTS: Final = 20  # a job that took its worker down this often is held, or it would do so for ever
 
-_FORGET_EVERY: Final = 16  # slices
-
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
@@ -44,8 +41,6 @@ class Work:
 
     specs:    engine name -> what is loaded
     clock:    seconds since the epoch
-    progress: (job, slices done, slices in all)
-    maker:    what computes results beside the weights: node, backend and libraries with their versions
     """
 
     records: Records
@@ -53,13 +48,11 @@ class Work:
     arrays: Arrays
     outputs: Outputs
     inference: Inference
+    making: Making
     deliverer: Deliverer
     pipelines: Mapping[str, Pipeline]
     specs: Mapping[str, EngineSpec]
     clock: Callable[[], float]
-    progress: Callable[[str, int, int], None]
-    maker: str
-    followings: Followings = field(default_factory=Followings)
 
     def route(self, set_id: str) -> list[str]:
         """Make the jobs of a set; returns those that have work to do."""
@@ -90,32 +83,16 @@ class Work:
             return str(self._infer(job, prepared))
 
     def _infer(self, job: Mapping[str, Any], prepared: Prepared) -> Path:
-        pipeline, job_id = self.pipelines[job["pipeline"]], job["id"]
-        path = self.arrays.folder(job_id) / "result.npy"
-        if path.exists():  # whole: the step ended before it could say so
-            return path
-        volume = self._volume(job, prepared)
-        partial = Partial.open(path, volume.voxels.shape, maker=self.maker)
-        following = self.followings.begin(job_id, self._judging(job, prepared, volume, partial.voxels))
-
-        def made(done: int, total: int) -> None:
-            partial.wrote(done - 1)
-            following.made(done - 1)
-            if done % _FORGET_EVERY == 0:
-                forget(volume.voxels, volume.padding)
-            self.progress(job_id, done, total)
-
-        with METRICS.inference_seconds.labels(pipeline=pipeline.name).time():
-            self.inference.infer(
-                pipeline,
-                volume,
-                parameters=job["parameters"],
-                into=partial.voxels,
-                known=partial.known,
-                progress=made,
-            )
-        partial.finish(path)
-        return path
+        pipeline, volume = self.pipelines[job["pipeline"]], self._volume(job, prepared)
+        return self.making.make(
+            job,
+            prepared,
+            volume,
+            path=self.arrays.folder(job["id"]) / "result.npy",
+            pipeline=pipeline,
+            spec=self.specs[pipeline.engine],
+            judging=lambda voxels: self._judging(job, prepared, volume, voxels),
+        )
 
     def _result(self, job: Mapping[str, Any], prepared: Prepared, result: str) -> Path:
         """The result's file; made again if the machine was restarted since, as `_volume` does."""
@@ -125,10 +102,11 @@ class Work:
         """Judge the result; the report is kept with the job."""
         with self._stage(job_id, "check") as job:
             made = self._result(job, prepared, result)
-            report = self.followings.report(
+            report = self.making.followings.report(
                 job_id, lambda: self._judging(job, prepared, self._volume(job, prepared), mapped(made))
             )
             with self.records.write() as connection:
+                report = replace(report, released=jobs.released_findings(connection, job_id))
                 jobs.note(connection, job_id, at=self.clock(), report=report.to_json())
         count_verdicts(report)
         return report
@@ -162,7 +140,9 @@ class Work:
                     result=self._result(job, prepared, result),
                     pipeline=pipeline,
                     spec=self.specs[pipeline.engine],
+                    early=self.making.followings.early(job_id),
                 )
+        self.making.followings.end(job_id)
         self.arrays.clear(job_id)
         with self.records.read() as connection:
             return [
@@ -189,8 +169,9 @@ class Work:
         """End a job: held, refused or failed. `cause`: the name of a check, or of a closed set in `flow.py`."""
         METRICS.holds.labels(state=state.value, reason=cause).inc()
         log.warning("job stopped", job=job_id[:12], state=state, cause=cause)
-        self.followings.end(job_id)
+        self.making.followings.end(job_id)
         self.arrays.clear(job_id)
+        self.outputs.discard(job_id)
         with self.records.write() as connection:
             jobs.stop(connection, job_id, state=state, reason=reason, at=self.clock())
 

@@ -15,14 +15,16 @@ from dbos import DBOS, DBOSConfig
 from engines.engine import EngineError, EngineFailed, EngineUnavailable, NoRoom
 from node import app, flow
 from node.arrays import Arrays
+from node.eager import Eager
 from node.errors import BadSetting
 from node.log import log
+from node.making import Making
 from node.metrics import METRICS, prime_worker
 from node.outputs import Outputs
 from node.parts import Parts
 from node.peers import dimse_query
 from node.peers.dimse_connect import Address
-from node.records import commitments, deliveries, sets
+from node.records import commitments, deliveries, jobs, sets
 from node.records.database import Records, url
 from node.routing import Router
 from node.settings import DicomDestination, Settings
@@ -53,6 +55,7 @@ class Worker:
     ) -> None:
         self._settings, self._progress, self._more = settings, progress, pipelines
         self._stack = ExitStack()
+        self.eager: Eager | None = None
         self._resume_at = 0.0
         self._everything_is_here = False
         self._known_answers_at = time.monotonic() + _KNOWN_ANSWERS_EVERY_S
@@ -118,19 +121,47 @@ class Worker:
             specs=specs,
             clock=time.time,
         )
+        outputs = Outputs(records=self.records, spool=spool, child=child, node=facts, clock=time.time)
+        planes = app.planes_of(settings, spool) if settings.engines.eager else None
+        maker = app.maker_of(settings)
+        if planes is not None:
+            ahead = stack.enter_context(contextlib.closing(app.decoder_of(settings)))
+            self.eager = Eager(
+                records=self.records,
+                spool=spool,
+                child=ahead,
+                planes=planes,
+                inference=self.inference,
+                rules=settings.rules,
+                pipelines=pipelines,
+                specs=specs,
+                maker=maker,
+                clock=time.time,
+            )
+            stack.enter_context(self.eager)
+        making = Making(
+            records=self.records,
+            spool=spool,
+            inference=self.inference,
+            outputs=outputs,
+            maker=maker,
+            planes=planes,
+            leave=lambda series, recipe: None if self.eager is None else self.eager.leave(series, recipe),
+            progress=self._progress,
+            clock=time.time,
+        )
         flow.bind(
             Work(
                 records=self.records,
                 router=self.router,
                 arrays=Arrays(spool=spool, child=child),
-                outputs=Outputs(records=self.records, spool=spool, child=child, node=facts, clock=time.time),
+                outputs=outputs,
                 inference=self.inference,
+                making=making,
                 deliverer=deliverer,
                 pipelines=pipelines,
                 specs=specs,
                 clock=time.time,
-                progress=self._progress,
-                maker=app.maker_of(settings),
             )
         )
         config: DBOSConfig = {
@@ -169,8 +200,12 @@ class Worker:
             flow.start(set_id, run)
             with self.records.write() as connection:
                 sets.started(connection, set_id, run)
+        with self.records.read() as connection:
+            released = jobs.to_release(connection)
+        for job_id, times in released:
+            flow.start_job(job_id, f"released-{times}")
         for ready in self.router.ready(everything_is_here=self._everything_is_here):
-            flow.start_job(ready.job_id, ready.run)
+            flow.start_job(ready.job_id, str(ready.run))
             self.router.started(ready)
         if time.monotonic() >= self._known_answers_at:
             self._known_answers_at = time.monotonic() + _KNOWN_ANSWERS_EVERY_S

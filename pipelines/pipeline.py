@@ -123,16 +123,25 @@ _FIRST_VERSION = "1.0.0"  # of the checks that knew only passed and failed
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What the checks of one pipeline found on one result."""
+    """What the checks of one pipeline found on one result.
+
+    released: names of findings that a person let pass; their reject counts as a caution
+    """
 
     pipeline: str
     version: str
     findings: tuple[Finding, ...]
+    released: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
         """The worst of the findings; a report without findings proves nothing and is a reject."""
-        return Verdict.worst([finding.verdict for finding in self.findings])
+        return Verdict.worst([self.counted(finding) for finding in self.findings])
+
+    def counted(self, finding: Finding) -> Verdict:
+        """What a finding counts as, after what a person let pass."""
+        let_pass = finding.verdict is Verdict.REJECT and finding.name in self.released
+        return Verdict.CAUTION if let_pass else finding.verdict
 
     @property
     def held(self) -> bool:
@@ -147,12 +156,12 @@ class Report:
     @property
     def failed(self) -> tuple[Finding, ...]:
         """The findings that hold the result."""
-        return tuple(finding for finding in self.findings if finding.verdict is Verdict.REJECT)
+        return tuple(finding for finding in self.findings if self.counted(finding) is Verdict.REJECT)
 
     @property
     def cautions(self) -> tuple[Finding, ...]:
         """The findings that mark the result."""
-        return tuple(finding for finding in self.findings if finding.verdict is Verdict.CAUTION)
+        return tuple(finding for finding in self.findings if self.counted(finding) is Verdict.CAUTION)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` gives an equal report back."""
@@ -163,7 +172,8 @@ class Report:
     def from_json(cls, data: Mapping[str, Any]) -> "Report":
         """The inverse of `to_json`; `held` and the report's verdict are computed again, never believed."""
         findings = tuple(_finding(finding) for finding in data["findings"])
-        return cls(pipeline=data["pipeline"], version=data["version"], findings=findings)
+        released = tuple(data.get("released") or ())
+        return cls(pipeline=data["pipeline"], version=data["version"], findings=findings, released=released)
 
 
 def _finding(data: Mapping[str, Any]) -> Finding:

@@ -84,7 +84,7 @@ def _read(folder: Path) -> Series:
         with tempfile.TemporaryDirectory(prefix="imaging-node-") as work:
             child = Child(memory_mb=_MEMORY_MB, seconds=_SECONDS)
             try:
-                volume = preparing.load(preparing.prepare(child, files, Path(work)))
+                volume = preparing.load(preparing.prepare(child, [(file, 0) for file in files], Path(work)))
             finally:
                 child.close()
     except Refuse as error:

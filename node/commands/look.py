@@ -4,14 +4,17 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
 from node.completeness import Complete, Waiting, contiguous
 from node.errors import BadSetting
-from node.records import deliveries, events, instances, jobs, sets
+from node.records import deliveries, events, gatherings, instances, jobs, sets
 from node.records.database import Records
-from node.records.states import DispatchState, JobState, SetState
+from node.records.states import DispatchState, GatheringState, JobState, SetState
 from node.settings import Assemble
 from node.stages.assemble import Assembler
 
+_STOPPED = frozenset({GatheringState.HELD, GatheringState.REFUSED, GatheringState.DROPPED})
 _REPLAYABLE = frozenset({JobState.HELD, JobState.REFUSED, JobState.FAILED})
 
 
@@ -24,11 +27,17 @@ def listing(records: Records, *, limit: int) -> list[dict[str, Any]]:
 
 
 def show(records: Records, key: str, assemble: Assemble | None = None) -> dict[str, Any]:
-    """All that is known of a series (Series Instance UID) or a job (its id or the start of it).
+    """All that is known of a series (Series Instance UID), a job (its id or the start of it) or a study.
 
     assemble: the settings, which say how long a series is waited for; default: the usual ones
+    returns:  of a study: study_uid, series (as for each of them), gatherings
     raises:   BadSetting
     """
+    with records.read() as connection:
+        of_study = sets.series_of_study(connection, key)
+    if of_study:
+        series = [show(records, uid, assemble) for uid in of_study]
+        return {"study_uid": key, "series": series, "gatherings": series[0]["gatherings"]}
     with records.read() as connection:
         series_uid = jobs.source_series(connection, key) or key
         received = instances.of_series(connection, series_uid)
@@ -42,6 +51,7 @@ def show(records: Records, key: str, assemble: Assemble | None = None) -> dict[s
             "last_received": max(member.received_at for _, member in received),
             "waits_for": None,
             "quarantined": instances.quarantined(connection, series_uid),
+            "gatherings": _gatherings(connection, received[0][1].study_uid),
             "sets": [],
         }
         for one in sets.of_series(connection, series_uid):
@@ -59,6 +69,7 @@ def show(records: Records, key: str, assemble: Assemble | None = None) -> dict[s
                         _job(job)
                         | {
                             "report": job["report"],
+                            "roles": jobs.role_series(connection, job["id"]),
                             "destinations": [_dispatch(row) for row in deliveries.of_job(connection, job["id"])],
                             "events": events.of(connection, job["id"]),
                         }
@@ -71,6 +82,24 @@ def show(records: Records, key: str, assemble: Assemble | None = None) -> dict[s
         slices = contiguous([member.header for _, member in received])
         found["waits_for"] = _waits_for(verdict, slices)
     return found
+
+
+def _gatherings(connection: Connection, study_uid: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "rule": one.rule,
+            "state": str(one.state),
+            "reason": one.reason,
+            "job": one.job,
+            "since": one.since,
+            "roles": {
+                role: [{"series_uid": it.series_uid, "version": it.version, "part": it.part} for it in some]
+                for role, some in one.candidates.items()
+            },
+            "events": [event for event in events.of(connection, study_uid) if event["detail"].get("rule") == one.rule],
+        }
+        for one in gatherings.of_study(connection, study_uid)
+    ]
 
 
 def _waits_for(verdict: Complete | Waiting, slices: Complete | Waiting) -> str:
@@ -89,6 +118,8 @@ def replay(records: Records, key: str) -> list[str]:
     returns: what was asked for, in words; raises BadSetting if there is nothing to do
     """
     found = show(records, key)
+    if "sets" not in found:
+        raise BadSetting("A study is not replayed as a whole.", fix="Name one of its series.")
     if not found["sets"]:
         raise BadSetting("The series is not complete yet.", fix="Wait for it, or send the missing slices.")
     newest = found["sets"][-1]
@@ -104,6 +135,7 @@ def replay(records: Records, key: str) -> list[str]:
         redo = newest["state"] in (SetState.UNMATCHED, SetState.FAILED) or any(
             job["state"] in _REPLAYABLE for job in newest["jobs"]
         )
+        redo |= any(one["state"] in _STOPPED for one in found["gatherings"])
         if redo:
             sets.replay(connection, newest["id"], at=time.time())
             asked.append(f"version {newest['version']} of the series, from routing on")
@@ -115,7 +147,7 @@ def replay(records: Records, key: str) -> list[str]:
 def _job(row: dict[str, Any]) -> dict[str, Any]:
     kept = (
         "id", "pipeline", "pipeline_version", "engine_sha256", "rule", "stage", "reason", "started_at", "updated_at",
-        "series_uid", "series_description", "series_number", "seconds", "first_out_at", "parameters",
+        "series_uid", "series_description", "series_number", "seconds", "first_out_at", "parameters", "part",
     )  # fmt: skip
     return {name: row[name] for name in kept} | {"state": str(row["state"])}
 

@@ -23,7 +23,7 @@ from node.worker import Worker
 from pipelines import SHIPPED
 
 _OUT: Final = "out"
-_ENDED: Final = frozenset({JobState.DELIVERED, JobState.HELD, JobState.REFUSED, JobState.FAILED, JobState.DEAD})
+_ENDED: Final = frozenset(JobState) - {JobState.QUEUED, JobState.RELEASED, JobState.RUNNING, JobState.DELIVERING}
 _CALLING_AE: Final = "FILES"
 
 

@@ -11,7 +11,14 @@ from rich.text import Text
 from node.commands.check import Line
 from pipelines.pipeline import Report, Verdict
 
-_COLOURS = {"delivered": "green", "held": "yellow", "refused": "yellow", "failed": "red", "dead": "red"}
+_COLOURS = {
+    "delivered": "green",
+    "held": "yellow",
+    "refused": "yellow",
+    "discarded": "yellow",
+    "failed": "red",
+    "dead": "red",
+}
 _VERDICTS = {Verdict.PASS: ("passed", ""), Verdict.CAUTION: ("CAUTION", "yellow"), Verdict.REJECT: ("FAILED", "red")}
 _LABEL = "Demonstration weights, not a medical device, not for diagnosis. Original images must be read."
 
@@ -57,14 +64,21 @@ def jobs(result: dict[str, Any]) -> RenderableType:
     for job in result["jobs"]:
         seconds = sum(job["seconds"].values())
         last = escape(job["reason"] or job["source_series_uid"])
+        part = "" if job["part"] == "all" else f" ({escape(job['part'])})"
         table.add_row(
-            _time(job["started_at"]), job["id"][:12], job["pipeline"], _state(job["state"]), job["stage"],
+            _time(job["started_at"]), job["id"][:12], job["pipeline"] + part, _state(job["state"]), job["stage"],
             f"{seconds:.1f}", last,
         )  # fmt: skip
     return table
 
 
 def show(found: dict[str, Any]) -> RenderableType:
+    if "series" in found:
+        return Group(
+            Text(f"Study {found['study_uid']}", style="bold"),
+            *_gathering_lines(found["gatherings"]),
+            *(show({**one, "gatherings": []}) for one in found["series"]),
+        )
     lines: list[RenderableType] = [
         Text(f"Series {found['series_uid']}", style="bold"),
         Text(f"  {found['instances']} instances, {_time(found['first_received'])} to {_time(found['last_received'])}"),
@@ -72,6 +86,7 @@ def show(found: dict[str, Any]) -> RenderableType:
     lines += [Text(f"  put aside: {reason}", style="red") for reason in found["quarantined"]]
     if found["waits_for"]:
         lines.append(Text(f"  not complete yet: {found['waits_for']}"))
+    lines += _gathering_lines(found["gatherings"])
     for one in found["sets"]:
         lines.append(
             Text(f"Version {one['version']}: {one['instances']} instances, complete because {one['evidence']}")
@@ -84,14 +99,38 @@ def show(found: dict[str, Any]) -> RenderableType:
     return Group(*lines)
 
 
+def _gathering_lines(found: list[dict[str, Any]]) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for one in found:
+        said = f": {one['reason']}" if one["reason"] else ""
+        lines.append(Text.assemble(f"  study for rule {one['rule']}: ", _state(one["state"]), said))
+        for role, some in one["roles"].items():
+            names = ", ".join(_source(it) for it in some)
+            lines.append(Text(f"    {role}: {names}"))
+    return lines
+
+
+def _source(one: dict[str, Any]) -> str:
+    return f"{one['series_uid']} version {one['version']}" + ("" if one["part"] == "all" else f", {one['part']}")
+
+
 def _job_lines(job: dict[str, Any]) -> list[RenderableType]:
     lines: list[RenderableType] = [
         Text.assemble(f"  job {job['id'][:12]} {job['pipeline']} {job['pipeline_version']}: ", _state(job["state"]))
     ]
+    if job["part"] != "all":
+        lines.append(Text(f"    of the part {job['part']}"))
+    lines += [Text(f"    {role}: {_source(one)}") for role, one in job["roles"].items()]
     if job["parameters"]:
         lines.append(Text("    with " + ", ".join(f"{name} {value}" for name, value in job["parameters"].items())))
     if job["reason"]:
         lines.append(Text(f"    {job['reason']}"))
+    for event in job["events"]:
+        said = event["detail"]
+        if event["kind"] == "released":
+            lines.append(Text(f"    released by {said['by']}, {_time(event['at'])}: {said['why']}", style="yellow"))
+        elif event["kind"] == "superseded":
+            lines.append(Text(f"    superseded by job {said['by'][:12]}, {_time(event['at'])}", style="yellow"))
     if job["series_description"]:
         lines.append(Text(f"    series {job['series_number']} '{job['series_description']}' {job['series_uid']}"))
     took = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in job["seconds"].items())

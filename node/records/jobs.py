@@ -13,9 +13,10 @@ from node.records import events
 from node.records.states import DeliveryState, DispatchState, JobState
 from node.records.tables import DELIVERIES, DISPATCHES, INSTANCES, JOB_SETS, JOBS, RESULTS, SERIES, SETS
 
+RELEASED = "released"  # kind of event
 WHOLE = "all"  # the part of a job that takes a whole set, as `node.dicom.stacks` labels it
 NO_ROLES: Mapping[str, Sequence[str]] = MappingProxyType({})
-FINISHED = (JobState.DELIVERED, JobState.DELIVERING)
+FINISHED = (JobState.DELIVERED, JobState.DELIVERING, JobState.DISCARDED)
 
 
 def job_id(
@@ -137,6 +138,38 @@ def stop(connection: Connection, key: str, *, state: JobState, reason: str, at: 
     events.add(connection, at=at, kind=state.value, subject=key, reason=reason)
 
 
+def release(connection: Connection, key: str, *, by: str, why: str, findings: Sequence[str], at: float) -> None:
+    """A person lets a result pass that checks held; `findings`: the names of those that held it."""
+    note(connection, key, at=at, state=JobState.RELEASED, reason="")
+    events.add(connection, at=at, kind=RELEASED, subject=key, by=by, why=why, findings=sorted(findings))
+
+
+def discard(connection: Connection, key: str, *, by: str, why: str, at: float) -> None:
+    """A person decides that a job is over."""
+    note(connection, key, at=at, state=JobState.DISCARDED, reason=f"Discarded by {by}: {why}")
+    events.add(connection, at=at, kind="discarded", subject=key, by=by, why=why)
+
+
+def released_findings(connection: Connection, key: str) -> tuple[str, ...]:
+    """The findings that persons let pass."""
+    found = [event["detail"]["findings"] for event in events.of(connection, key) if event["kind"] == RELEASED]
+    return tuple(sorted({name for names in found for name in names}))
+
+
+def to_release(connection: Connection) -> list[tuple[str, int]]:
+    """Released jobs that were not started yet: (id, how often they were released)."""
+    keys = connection.execute(select(JOBS.c.id).where(JOBS.c.state == JobState.RELEASED)).scalars().all()
+    return [(key, sum(event["kind"] == RELEASED for event in events.of(connection, key))) for key in keys]
+
+
+def by_prefix(connection: Connection, prefix: str) -> dict[str, Any] | None:
+    """The job whose id starts so; None if there is none or more than one. At least 8 characters."""
+    if len(prefix) < 8 or not all(c in "0123456789abcdef" for c in prefix):
+        return None
+    rows = connection.execute(select(JOBS).where(JOBS.c.id.startswith(prefix)).limit(2)).mappings().all()
+    return dict(rows[0]) if len(rows) == 1 else None
+
+
 def series_numbers(connection: Connection, study_uid: str) -> set[int]:
     """Series Numbers in use in a study: received ones and those given to derived series."""
     received = (
@@ -238,9 +271,8 @@ def results(connection: Connection, key: str) -> dict[str, tuple[str, str]]:
 
 
 def source_series(connection: Connection, prefix: str) -> str | None:
-    """The series that a job was made from; `prefix`: at least 8 characters of its id."""
-    if len(prefix) < 8 or not all(c in "0123456789abcdef" for c in prefix):
+    """The series that a job was made from; of several, the one that defines the grid. `prefix` as for `by_prefix`."""
+    job = by_prefix(connection, prefix)
+    if job is None:
         return None
-    query = select(SETS.c.series_uid).join(JOBS, JOBS.c.set_id == SETS.c.id).where(JOBS.c.id.startswith(prefix))
-    found = set(connection.execute(query).scalars().all())
-    return found.pop() if len(found) == 1 else None
+    return str(connection.execute(select(SETS.c.series_uid).where(SETS.c.id == job["set_id"])).scalar_one())

@@ -20,7 +20,7 @@ def jobs(connection: Connection) -> dict[str, float]:
 
 def queue(connection: Connection) -> dict[str, float]:
     """Jobs that are not finished, by the stage they are in."""
-    unfinished = (JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING)
+    unfinished = (JobState.QUEUED, JobState.RELEASED, JobState.RUNNING, JobState.DELIVERING)
     query = select(JOBS.c.stage, func.count()).where(JOBS.c.state.in_(unfinished)).group_by(JOBS.c.stage)
     return dict.fromkeys(STAGES, 0.0) | {row[0]: float(row[1]) for row in connection.execute(query).all()}
 

@@ -84,6 +84,12 @@ def replay(connection: Connection, set_id: str, *, at: float) -> None:
     events.add(connection, at=at, kind="replay", subject=set_id)
 
 
+def series_of_study(connection: Connection, study_uid: str) -> list[str]:
+    """The series received of a study, in order of arrival."""
+    query = select(SERIES.c.series_uid).where(SERIES.c.study_uid == study_uid).order_by(SERIES.c.first_at)
+    return list(connection.execute(query).scalars().all())
+
+
 def series_uids(connection: Connection) -> list[str]:
     """Every series received, in order of arrival."""
     return list(connection.execute(select(SERIES.c.series_uid).order_by(SERIES.c.first_at)).scalars().all())

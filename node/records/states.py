@@ -39,6 +39,8 @@ class JobState(StrEnum):
     DELIVERING = "delivering"
     DELIVERED = "delivered"
     HELD = "held"  # a person looks
+    RELEASED = "released"  # a person let it pass; it is made again and leaves with a caution
+    DISCARDED = "discarded"  # a person decided that it is not to leave
     REFUSED = "refused"  # will never pass
     FAILED = "failed"  # a fault of the node; replay after it is mended
     DEAD = "dead"  # made, but a destination would not take it in days
