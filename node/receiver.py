@@ -14,8 +14,9 @@ from node import app
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.incoming import Head, Incoming
 from node.metrics import METRICS, prime_receiver
-from node.peers import dimse_evidence
+from node.peers import commitment, dimse_evidence
 from node.peers.listener import Listener, Listening
+from node.proof import keep
 from node.receiver_ports import Ports, part_name, prepare_ports, sockets
 from node.records import instances
 from node.records.database import Records
@@ -88,7 +89,8 @@ def receiver(settings: Settings, *, slot: int = 1, ports_found: Ports | None = N
                     child,
                     believed=[peer.ae_title for peer in settings.peers if peer.evidence],
                     clock=time.time,
-                )
+                ),
+                commitment.service(keep(records, time.time), child),
             ],
             implementation_uid=IMPLEMENTATION_CLASS_UID,
             state=state,

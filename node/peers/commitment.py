@@ -4,6 +4,7 @@ The archive's word comes as N-EVENT-REPORT on the association of the question or
 is what the node's listener offers for the second way.
 """
 
+import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,14 +14,17 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID
 from pynetdicom import evt
 
+from node.child import Child
+from node.dicom import vouch
 from node.dicom.classes import EXPLICIT_LE, IMPLICIT_LE
+from node.errors import Refuse
 from node.log import log
 from node.peers.carrier import Broken
 from node.peers.dimse_connect import Address
 from node.peers.dimse_link import Link, Message, linked
 from node.peers.dimse_message import NO_DATA_SET, SUCCESS, Command, Field
 from node.peers.dimse_negotiation import NoContext, Proposal
-from node.peers.dimse_query import decoded, encoded
+from node.peers.dimse_query import encoded
 from node.peers.service import Context, Service
 
 PUSH_MODEL: Final = "1.2.840.10008.1.20.1"
@@ -28,7 +32,8 @@ INSTANCE: Final = "1.2.840.10008.1.20.1.1"  # well-known (PS3.4 J.3.5)
 _SYNTAXES: Final = (EXPLICIT_LE, IMPLICIT_LE)
 _ACTION_TYPE: Final = 1  # PS3.4 J.3.2.1
 _MOST_IDENTIFIER: Final = 16 << 20
-_NO_REASON: Final = 0x0110  # PS3.4 J.3.3.1.1, for a failure that gives none: processing failure
+_PROCESSING_FAILURE: Final = 0x0110  # PS3.7 10.1.1.1.8
+_INVALID_ARGUMENT: Final = 0x0115
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +129,10 @@ def _wait(link: Link, transaction_uid: str, wait_s: float, said: Callable[[Word]
 def _hear(link: Link, message: Message, said: Callable[[Word], None]) -> str:
     syntax = link.accepted[message.context].transfer_syntax
     data = link.data_set(_MOST_IDENTIFIER) if message.has_data_set else b""
-    word = read(decoded(data, implicit=syntax == IMPLICIT_LE))
+    try:
+        word = _word(vouch.report(_request(data, syntax)))
+    except Refuse as error:
+        raise Broken(error.message) from error
     said(word)
     link.send(
         message.context,
@@ -155,32 +163,38 @@ def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
     return reference
 
 
-def read(report: Dataset) -> Word:
-    """The Event Information of a report (PS3.4 J.3.3.1), whichever Event Type ID it came with."""
-    failures = {
-        str(item.get("ReferencedSOPInstanceUID", "")): int(item.get("FailureReason") or _NO_REASON)
-        for item in report.get("FailedSOPSequence") or ()
-    }
-    committed = {str(item.get("ReferencedSOPInstanceUID", "")) for item in report.get("ReferencedSOPSequence") or ()}
+def _word(found: dict[str, Any]) -> Word:
     return Word(
-        transaction_uid=str(report.get("TransactionUID", "")),
-        committed=frozenset(committed - failures.keys()),
-        failures=failures,
+        transaction_uid=found["transaction_uid"],
+        committed=frozenset(found["committed"]),
+        failures={uid: int(reason) for uid, reason in found["failures"].items()},
     )
 
 
-def service(said: Callable[[Word], None]) -> Service:
+def _request(data: bytes, syntax: str) -> dict[str, Any]:
+    return {"data": base64.b64encode(data).decode("ascii"), "implicit": syntax == IMPLICIT_LE}
+
+
+def service(said: Callable[[Word], None], child: Child) -> Service:
     """Storage Commitment on the node's own port: an archive calls and, as SCP of the class, gives its word.
 
     said: makes a word durable; called before the archive gets its answer, from any thread
     """
 
     def reported(event: Any) -> tuple[int, None]:  # pynetdicom types its events too loosely to follow
+        stream = event.request.EventInformation
+        data = stream.getvalue() if stream is not None else b""
         try:
-            said(read(event.event_information))
+            if len(data) > _MOST_IDENTIFIER:
+                raise Refuse(f"The report is larger than {_MOST_IDENTIFIER} bytes.")
+            request = _request(data, str(event.context.transfer_syntax))
+            said(_word(child.call("node.dicom.vouch:report", request)))
+        except Refuse as error:
+            log.warning("a commitment report is not readable", why=error.message)
+            return _INVALID_ARGUMENT, None
         except Exception:  # noqa: BLE001  the archive gets an answer whatever broke here, and may report again
             log.exception("a commitment report was not kept")
-            return 0x0110, None
+            return _PROCESSING_FAILURE, None
         return SUCCESS, None  # also for transactions that nobody knows any more
 
     # The archive proposes the SCP role for itself (PS3.7 D.3.3.4); one that proposes no role is understood, too.

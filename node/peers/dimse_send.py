@@ -16,7 +16,7 @@ from node.peers.carrier import Broken
 from node.peers.dimse_connect import Address
 from node.peers.dimse_link import Link, linked
 from node.peers.dimse_message import Command, Field
-from node.peers.dimse_negotiation import Proposal
+from node.peers.dimse_negotiation import NoContext, Proposal
 
 CLASS_NOT_TAKEN: Final = 0x0122  # PS3.7 C.5.6; here: the peer said so in the negotiation
 _WINDOW: Final = 4 << 20  # of a file, read at once
@@ -55,6 +55,23 @@ def send(
         if syntax in _LITTLE:  # apart, so that a peer that takes both does not choose for the node (PS3.8 9.3.2.2)
             wanted |= {(sop_class, other): None for other in (EXPLICIT_LE, IMPLICIT_LE)}
     proposals = [Proposal(abstract_syntax=sop_class, transfer_syntaxes=(syntax,)) for sop_class, syntax in wanted]
+    try:
+        _send(address, proposals, files, heads, before=before, answered=answered)
+    except NoContext:  # nothing of it: as if each had been answered so
+        for index in range(len(files)):
+            if not answered(index, CLASS_NOT_TAKEN):
+                return
+
+
+def _send(
+    address: Address,
+    proposals: Sequence[Proposal],
+    files: Sequence[tuple[str, Path]],
+    heads: Sequence[_Head],
+    *,
+    before: Callable[[int], None],
+    answered: Callable[[int, int], bool],
+) -> None:
     with linked(address, proposals, purpose="C-STORE") as link, ExitStack() as stack:
         loads = _Loads(stack, link)
         following = loads.load(*files[0], heads[0]) if files else None

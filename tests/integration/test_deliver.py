@@ -1,176 +1,28 @@
-"""Delivery to archives that misbehave on script: everything arrives once, or a dead letter says why not.
+"""Delivery to archives that misbehave on script: everything arrives once, or a dead letter says why not."""
 
-python -m tests.integration.test_deliver scp FOLDER SCRIPT       an archive that does as SCRIPT (JSON) says
-python -m tests.integration.test_deliver send STATE PORT         one attempt to deliver, to be killed in the middle
-"""
-
-import hashlib
-import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
-from pynetdicom import AE, evt
 
 from node.demo.phantom import make_series
-from node.dicom.classes import EXPLICIT_LE, IMPLICIT_LE
-from node.dicom.codes import IMPLEMENTATION_CLASS_UID
+from node.dicom.classes import IMPLICIT_LE
 from node.dicom.part10 import split
-from node.peers.carrier import Carrier
-from node.peers.dicom import DicomCarrier
-from node.peers.dimse_connect import Address
-from node.peers.dimse_query import STUDY_ROOT_FIND
-from node.peers.folder import FolderCarrier
-from node.records import deliveries, instances, jobs, sets
-from node.records.database import Records, migrate
-from node.records.instances import Instance
-from node.records.states import DispatchState, Ending, JobState
-from node.settings import Destination, DicomDestination, FolderDestination
-from node.spool import Spool
+from node.records.states import DispatchState, JobState
+from node.settings import FolderDestination
 from node.stages.deliver import Attempt, Deliverer
-from tests.peers import HOST, wait_until
+from tests.delivering import JOB, MR, NAME, ROOT, Scp, Sending, carrier_of, finish_job, uid
+from tests.peers import HOST, free_port, wait_until
 
-CT = "1.2.840.10008.5.1.4.1.1.2"
-ROOT = Path(__file__).parents[2]
-JOB, NAME = "ab" * 32, "archive"
 SLICES = 8
-
-
-class Scp(AbstractContextManager["Scp"]):
-    """The scripted archive in a process of its own.
-
-    answers:  SOP Instance UID -> statuses of the first answers to it; Success afterwards
-    abort_at: numbers of the C-STORE requests, from 1, that are answered by an abort, nothing kept
-    hang_at:  the number of the request that is kept but not answered for 5 s
-    syntaxes: that it takes
-    finds:    answers C-FIND about what it has
-    """
-
-    def __init__(self, folder: Path, **script: Any) -> None:
-        self.folder = folder
-        folder.mkdir()
-        command = [sys.executable, "-m", "tests.integration.test_deliver", "scp", str(folder), json.dumps(script)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def asked(self) -> list[str]:
-        """SOP Instance UIDs of all C-STORE requests, in order."""
-        log = self.folder / "asked"
-        return log.read_text().split() if log.exists() else []
-
-    def kept(self) -> dict[str, Path]:
-        return {path.stem: path for path in self.folder.glob("*.dcm")}
-
-
-def _scp(folder: Path, script: dict[str, Any]) -> None:
-    answers = {uid: list(statuses) for uid, statuses in script.get("answers", {}).items()}
-    count = 0
-
-    def store(event: Any) -> int:
-        nonlocal count
-        count += 1
-        uid = str(event.request.AffectedSOPInstanceUID)
-        if count in script.get("abort_at", ()):
-            event.assoc.abort()
-            return 0x0110
-        status = answers[uid].pop(0) if answers.get(uid) else 0x0000
-        if status in (0x0000, 0xB000):
-            (folder / f"{uid}.dcm").write_bytes(event.encoded_dataset())
-        with (folder / "asked").open("a") as log:
-            log.write(f"{uid}\n")
-        if count == script.get("hang_at"):
-            time.sleep(5)
-        return status
-
-    def find(event: Any) -> Iterator[tuple[int, Dataset | None]]:
-        for path in folder.glob("*.dcm"):
-            found = Dataset()
-            found.QueryRetrieveLevel = "IMAGE"
-            found.SOPInstanceUID = path.stem
-            yield 0xFF00, found
-
-    ae = AE(ae_title="ARCHIVE")
-    ae.add_supported_context(CT, script.get("syntaxes", [EXPLICIT_LE, IMPLICIT_LE]))
-    if script.get("finds"):
-        ae.add_supported_context(STUDY_ROOT_FIND)
-    handlers: list[Any] = [(evt.EVT_C_STORE, store), (evt.EVT_C_FIND, find)]
-    server = ae.start_server((HOST, 0), block=False, evt_handlers=handlers)
-    assert server is not None
-    print(server.socket.getsockname()[1], flush=True)
-    signal.pause()
-
-
-class Sending(AbstractContextManager["Sending"]):
-    """A finished job in real records and a real spool, and a deliverer whose clock the test moves."""
-
-    def __init__(self, state: Path, port: int) -> None:
-        self.now = time.time()
-        self.attempts = 0
-        self.records = Records(state)
-        self.spool = Spool(state, reserve_bytes=0)
-        to = DicomDestination(
-            name=NAME, ae_title="ARCHIVE", host=HOST, port=port, retry_longest_s=3600.0, response_timeout_s=20.0
-        )
-        self.deliverer = Deliverer(
-            self.records, self.spool, destination=lambda _: to, carrier=_carrier, clock=lambda: self.now
-        )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.records.close()
-
-    def attempt(self) -> Attempt:
-        self.attempts += 1
-        return self.deliverer.attempt(JOB, NAME, self.attempts)
-
-    def until_it_ends(self) -> list[Attempt]:
-        """Attempts after one another, each after its pause."""
-        made = [self.attempt()]
-        while (pause_s := made[-1].pause_s) is not None:
-            self.now += pause_s
-            made.append(self.attempt())
-            assert len(made) < 10
-        return made
-
-    def job(self) -> dict[str, Any]:
-        with self.records.read() as connection:
-            return jobs.get(connection, JOB)
-
-    def dispatch(self) -> dict[str, Any]:
-        with self.records.read() as connection:
-            return deliveries.of_job(connection, JOB)[0]
-
-
-def _carrier(to: Destination) -> Carrier:
-    if to.kind == "folder":
-        return FolderCarrier(to.path)
-    assert to.kind == "dicom"
-    return DicomCarrier(
-        Address(
-            host=to.host, port=to.port, called_ae=to.ae_title, calling_ae="IMAGING-NODE", connect_s=5.0,
-            response_s=to.response_timeout_s, implementation_uid=IMPLEMENTATION_CLASS_UID,
-        )
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -180,39 +32,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def state(tmp_path: Path, made: list[Path]) -> Path:
-    """Records and spool of a node that has made a series; delivering it is all that is left."""
-    migrate(tmp_path)
-    Spool(tmp_path, reserve_bytes=0).prepare()
-    out = tmp_path / "spool" / "out"
-    first = pydicom.dcmread(made[0], stop_before_pixels=True)
-    results = []
-    for path in made:
-        data = path.read_bytes()
-        (out / path.name).write_bytes(data)
-        results.append(
-            {"sop_instance_uid": uid(path), "sop_class_uid": CT, "source_sop_instance_uid": "1.2.3",
-             "file": f"out/{path.name}", "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        )  # fmt: skip
-    source = Instance(
-        sop_instance_uid="1.2.3", sop_class_uid=CT, study_uid=str(first.StudyInstanceUID), series_uid="1.2.4",
-        transfer_syntax=EXPLICIT_LE, patient_key="", file="x", bytes=1, sha256="0" * 64, pixel_sha256="", header={},
-        association="a", received_at=1.0,
-    )  # fmt: skip
-    with closing(Records(tmp_path)) as records, records.write() as connection:
-        instances.open_association(connection, key="a", calling_ae="A", receiver="r", at=1.0)
-        instances.close_association(connection, key="a", at=1.0, ending=Ending.RELEASED)
-        instances.add(connection, source)
-        set_id = sets.freeze(connection, instances.of_series(connection, "1.2.4"), evidence="test", at=2.0)
-        job = {"id": JOB, "set_id": set_id, "rule": "r", "pipeline": "p", "pipeline_version": "1",
-               "engine_sha256": "e", "destinations": [NAME]}  # fmt: skip
-        jobs.add(connection, at=2.0, job=job)
-        now, series = time.time(), str(first.SeriesInstanceUID)
-        jobs.finish_derive(connection, JOB, at=now, series_uid=series, description="", results=results)
+    finish_job(tmp_path, made)
     return tmp_path
-
-
-def uid(path: Path) -> str:
-    return str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID)
 
 
 def all_once(archive: Scp, made: list[Path]) -> bool:
@@ -312,7 +133,7 @@ def test_a_warning_is_a_success(state: Path, made: list[Path]) -> None:
 
 def killed_in_mid_delivery(state: Path, archive: Scp, *, at: int) -> None:
     """A worker that dies by SIGKILL after the archive kept instance number `at` and before it answered."""
-    command = [sys.executable, "-m", "tests.integration.test_deliver", "send", str(state), str(archive.port)]
+    command = [sys.executable, "-m", "tests.delivering", "send", str(state), str(archive.port)]
     with subprocess.Popen(command, cwd=ROOT) as worker:
         wait_until("the archive keeps an object", lambda: len(archive.asked()) == at, every_s=0.01)
         time.sleep(0.2)  # what was answered is in the records 30 ms later; the kill hits the one that was not
@@ -352,7 +173,7 @@ def test_a_folder_gets_whole_files_and_a_second_attempt_changes_nothing(state: P
     with Sending(state, 104) as sending:
         to = FolderDestination(kind="folder", name=NAME, path=state / "folder")
         deliverer = Deliverer(
-            sending.records, sending.spool, destination=lambda _: to, carrier=_carrier, clock=lambda: sending.now
+            sending.records, sending.spool, destination=lambda _: to, carrier=carrier_of, clock=lambda: sending.now
         )
         for number in (1, 2):
             assert deliverer.attempt(JOB, NAME, number).state is DispatchState.DELIVERED
@@ -362,9 +183,69 @@ def test_a_folder_gets_whole_files_and_a_second_attempt_changes_nothing(state: P
     assert {path.parent.name for path in found if path.is_file()} == {series}
 
 
-if __name__ == "__main__":
-    if sys.argv[1] == "scp":
-        _scp(Path(sys.argv[2]), json.loads(sys.argv[3]))
-    else:
-        with Sending(Path(sys.argv[2]), int(sys.argv[3])) as one:
-            one.attempt()
+def test_a_refused_connection_and_a_silent_peer_cost_one_probe_each_and_nothing_is_marked_as_sent(
+    state: Path, made: list[Path]
+) -> None:
+    with Sending(state, free_port(), probe_s=30.0) as sending:
+        first = sending.attempt()
+        assert first.state is DispatchState.WAITING
+        assert "no connection to" in sending.dispatch()["trouble"]
+        for _ in range(4):
+            sending.now += first.pause_s or 0
+            first = sending.attempt()
+        assert first.pause_s is not None
+        assert first.pause_s <= 36.0  # probes never grow rarer than probe_s, ± 20 %
+    with socket.create_server((HOST, 0)) as silent, Sending(state, silent.getsockname()[1]) as sending:
+        began = time.monotonic()
+        sending.attempts[NAME] = 5
+        assert sending.attempt().state is DispatchState.WAITING
+        assert time.monotonic() - began < 8.0  # connect_timeout_s of 5 s
+        assert "did not answer in time" in sending.dispatch()["trouble"]
+    with Scp(state / "archive") as archive, Sending(state, archive.port) as sending:
+        sending.attempts[NAME] = 6
+        assert sending.attempt().state is DispatchState.DELIVERED
+        assert all_once(archive, made)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("transient", "Rejected Transient: Local limit exceeded"), ("permanent", "Called AE title not recognised")],
+)
+def test_a_rejected_association_is_asked_for_again(state: Path, made: list[Path], kind: str, said: str) -> None:
+    with Scp(state / "archive", rejects=[kind, 1]) as archive, Sending(state, archive.port) as sending:
+        assert sending.attempt().state is DispatchState.WAITING
+        assert said in sending.dispatch()["trouble"]
+        sending.now += 10
+        assert sending.attempt().state is DispatchState.DELIVERED
+        assert all_once(archive, made)
+
+
+def test_an_archive_that_does_not_take_the_class_makes_a_dead_letter(state: Path) -> None:
+    with Scp(state / "archive", classes=[MR], finds=True) as archive, Sending(state, archive.port) as sending:
+        assert [one.state for one in sending.until_it_ends()] == [DispatchState.WAITING] * 2 + [DispatchState.DEAD]
+        assert archive.asked() == []
+        assert sending.job()["reason"] == "archive: The peer answered 0x0122 to 8 of 8 instances."
+
+
+@pytest.mark.parametrize("maximum_pdu", [0, 4096, 16384])
+def test_objects_arrive_whole_in_pdus_of_the_size_that_the_peer_takes(
+    state: Path, made: list[Path], maximum_pdu: int
+) -> None:
+    with (
+        Scp(state / "archive", maximum_pdu=maximum_pdu) as archive,
+        Sending(state, archive.port) as sending,
+    ):
+        assert sending.attempt().state is DispatchState.DELIVERED
+        assert all_once(archive, made)
+
+
+def test_a_silent_destination_does_not_keep_another_one_waiting(tmp_path: Path, made: list[Path]) -> None:
+    finish_job(tmp_path, made, destinations=["archive", "other"])
+    with Scp(tmp_path / "peer") as archive, socket.create_server((HOST, 0)) as silent:
+        with Sending(tmp_path, silent.getsockname()[1]) as dead:
+            assert dead.attempt("other").state is DispatchState.WAITING
+        with Sending(tmp_path, archive.port) as sending:
+            assert sending.attempt("archive").state is DispatchState.DELIVERED
+            assert all_once(archive, made)
+            assert sending.dispatch("other")["confirmed"] == 0
+            assert sending.job()["state"] == JobState.DELIVERING
