@@ -24,6 +24,7 @@ from node.peers.dicomweb import Dicomweb
 from node.peers.dimse_connect import Address
 from node.peers.folder import FolderCarrier
 from node.peers.orthanc import OrthancCarrier
+from node.planes import Planes
 from node.proof import Proof
 from node.records import instances
 from node.records.database import Records, migrate
@@ -169,6 +170,16 @@ def pool_of(settings: Settings) -> EnginePool:
     choice = backend_of(settings)
     budget = settings.engines.memory_mb << 20
     return EnginePool(lambda spec: open_engine(spec, choice), budget=budget, ready=require)
+
+
+def planes_of(settings: Settings, spool: Spool) -> Planes:
+    """Where slices lie that are made before their series is complete."""
+    return Planes(
+        spool.work / "ahead",
+        free_bytes=spool.free_bytes,
+        keep_bytes=2 * spool.reserve_bytes,
+        limit=settings.engines.eager_mb << 20,
+    )
 
 
 def maker_of(settings: Settings) -> str:

@@ -46,6 +46,7 @@ class Metrics:
     guard_value: Histogram
     engine_checks_failed: Counter
     engine_waits: Counter
+    eager_slices: Counter
     last_in_to_first_out: Histogram
     starts: Counter
     certificate_expires: Gauge
@@ -75,6 +76,9 @@ METRICS: Final = Metrics(
         _P + "engine_checks_failed", "Engines that missed their recorded cases and are off", ["engine"]
     ),
     engine_waits=Counter(_P + "engine_waits", "Times that a job began to wait for an engine's server", ["engine"]),
+    eager_slices=Counter(
+        _P + "eager_slices", "Slices made before their series was complete, and those that it took", ["what"]
+    ),
     guard_verdicts=Counter(_P + "guard_verdicts", "Verdicts of the checks", ["pipeline", "guard", "verdict"]),
     guard_value=Histogram(
         _P + "guard_value", "What the checks measured, without its sign", ["pipeline", "guard"], buckets=_VALUE_BUCKETS
@@ -113,6 +117,8 @@ def prime_web(statuses: Iterable[int]) -> None:
 
 def prime_worker(destinations: Iterable[str], pipelines: Iterable[str], engines: Iterable[str]) -> None:
     """The same for the worker."""
+    for what in ("made", "used"):
+        METRICS.eager_slices.labels(what=what)
     for name in engines:
         METRICS.engine_checks_failed.labels(engine=name)
         METRICS.engine_waits.labels(engine=name)

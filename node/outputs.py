@@ -1,5 +1,6 @@
 """What a job made: DICOM objects below the spool's `out`, their records, and the numbers that they carry."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 from engines.engine import EngineSpec
 from node.child import Child
 from node.dicom import codes
+from node.early import Early
 from node.prepared import Prepared
 from node.records import jobs, sets
 from node.records.database import Records
 from node.spool import Spool
 from node.stages import derive as deriving
-from pipelines.pipeline import Pipeline
+from pipelines.pipeline import Pipeline, Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,20 +37,51 @@ class Outputs:
         known = self._recorded(job_id)
         return bool(known) and all(self.spool.holds(file, sha256) for file, sha256 in known.values())
 
-    def make(
-        self, job: Mapping[str, Any], prepared: Prepared, *, result: Path, pipeline: Pipeline, spec: EngineSpec
-    ) -> None:
-        """Write the objects of a job and record them with what is to go where. Raises Refuse as `deriving.derive`."""
-        known = self._recorded(job["id"])
-        reply = self._write(job, prepared, result, pipeline, spec)
-        if any(known.get(i["sop_instance_uid"], ("", i["sha256"]))[1] != i["sha256"] for i in reply["instances"]):
-            # Recomputed pixels differ from those that left under these UIDs (DICOM_SPEC §2, rule b).
-            reply = self._write({**job, "generation": job["generation"] + 1}, prepared, result, pipeline, spec)
-        self._keep(job["id"], reply)
+    def any(self, job_id: str) -> bool:
+        """Whether objects of a job are recorded."""
+        return bool(self._recorded(job_id))
 
-    def _write(
-        self, job: Mapping[str, Any], prepared: Prepared, result: Path, pipeline: Pipeline, spec: EngineSpec
+    def make(
+        self,
+        job: Mapping[str, Any],
+        prepared: Prepared,
+        *,
+        result: Path,
+        pipeline: Pipeline,
+        spec: EngineSpec,
+        early: Early | None,
+    ) -> None:
+        """Write the objects of a job and record them with what is to go where. Raises Refuse as `deriving.derive`.
+
+        early: what was written of it before the verdict
+        """
+        known = self._recorded(job["id"])
+
+        def write(job: Mapping[str, Any]) -> dict[str, Any]:
+            return self.write(job, prepared, result=result, pipeline=pipeline, spec=spec)
+
+        if early is None or known:
+            reply = write(job)
+            if any(known.get(i["sop_instance_uid"], ("", i["sha256"]))[1] != i["sha256"] for i in reply["instances"]):
+                # Recomputed pixels differ from those that left under these UIDs (DICOM_SPEC §2, rule b).
+                job = {**job, "generation": job["generation"] + 1}
+                reply = write(job)
+        else:
+            replies = early.complete(Report.from_json(job["report"]), result)
+            reply = {**replies[0], "instances": [one for part in replies for one in part["instances"]]}
+        self._keep(job, reply)
+
+    def write(
+        self,
+        job: Mapping[str, Any],
+        prepared: Prepared,
+        *,
+        result: Path,
+        pipeline: Pipeline,
+        spec: EngineSpec,
+        slices: tuple[int, int] | None = None,
     ) -> dict[str, Any]:
+        """Write the objects of slices [first, last), or all; record nothing. Raises Refuse as `deriving.derive`."""
         facts = {
             "input_digest": job["input_digest"],
             "generation": job["generation"],
@@ -56,30 +89,37 @@ class Outputs:
             "series_number": self._series_number(job, pipeline),
             "parameters": job["parameters"],
         }
-        reply = deriving.derive(
+        return deriving.derive(
             self.child,
             prepared,
             result=result,
-            out=self.spool.out / job["id"][:2] / job["id"] / str(job["generation"]),
+            out=self._folder(job["id"]) / str(job["generation"]),
             pipeline=pipeline,
             spec=spec,
+            slices=slices,
             job=facts,
             report=job["report"],
             node=self.node,
         )
-        with self.records.write() as connection:
-            jobs.note(connection, job["id"], at=self.clock(), generation=job["generation"])
-        return reply
 
-    def _keep(self, job_id: str, reply: Mapping[str, Any]) -> None:
+    def discard(self, job_id: str) -> None:
+        """Remove objects that were written and not recorded."""
+        if not self.any(job_id):
+            shutil.rmtree(self._folder(job_id), ignore_errors=True)
+
+    def _folder(self, job_id: str) -> Path:
+        return self.spool.out / job_id[:2] / job_id
+
+    def _keep(self, job: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
         made = [
             {**{k: v for k, v in instance.items() if k != "path"}, "file": self._relative(instance["path"])}
             for instance in reply["instances"]
         ]
         with self.records.write() as connection:
+            jobs.note(connection, job["id"], at=self.clock(), generation=job["generation"])
             jobs.finish_derive(
                 connection,
-                job_id,
+                job["id"],
                 at=self.clock(),
                 series_uid=reply["series_instance_uid"],
                 description=reply["series_description"],

@@ -45,6 +45,11 @@ class Partial:
             _make(files[1], np.dtype(np.uint8), shape[:1])  # last: without it the other one is begun anew
         return cls(voxels=open_memmap(files[0], mode="r+"), done=open_memmap(files[1], mode="r+"), files=files)
 
+    @property
+    def path(self) -> Path:
+        """The file of `voxels`."""
+        return self.files[0]
+
     def known(self, index: int) -> NDArray[np.float32] | None:
         """A slice that is there."""
         return self.voxels[index] if self.done[index] else None
@@ -56,9 +61,9 @@ class Partial:
             forget(self.voxels)
 
     def finish(self, path: Path) -> None:
-        """Give the result its name."""
+        """Give the result its name; the old one stays, for those that still read there."""
         forget(self.voxels)
-        self.files[0].replace(path)
+        path.hardlink_to(self.files[0])
         self.files[1].unlink()
 
 

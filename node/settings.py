@@ -91,6 +91,8 @@ class Engines(Part):
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     memory_mb: Annotated[int, Field(ge=64)] = 2048  # all loaded engines together; least recently used go first
     device: Annotated[int, Field(ge=0)] = 0  # index of the GPU
+    eager: bool = True  # work on slices while their series is still coming in
+    eager_mb: Annotated[int, Field(ge=64)] = 4096  # disk that such slices may take until their series is made
     triton_url: str | None = None
     triton_timeout_s: Seconds = 30.0
     triton_retries: Annotated[int, Field(ge=0, le=100)] = 2

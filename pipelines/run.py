@@ -100,6 +100,7 @@ class Judging:
             if isinstance(check, BySlice) and self._comparable
         }
         self._rows: dict[BySlice, dict[int, Any]] = {check: {} for check in self._wanted}
+        self._whole: dict[Check, tuple[Finding, ...]] = {}  # of checks that look at the series, not at its slices
 
     def measure(self, index: int) -> None:
         """Measure one slice of the result, which must be there; a second call does nothing.
@@ -119,13 +120,26 @@ class Judging:
         if self._comparable:
             for index in range(len(self._case.source.voxels)):
                 self.measure(index)
+        self._whole.clear()  # they looked at a result in the making
+        findings = tuple(finding for check in self._pipeline.checks for finding in self._judge(check))
+        return Report(pipeline=self._pipeline.name, version=self._pipeline.version, findings=findings)
+
+    def so_far(self) -> Report | None:
+        """What the slices say that were measured until now; None while a check has none of its own.
+
+        No verdict on the series: a later slice may change everything.
+        """
+        if not self._comparable or not all(self._rows.values()):
+            return None
         findings = tuple(finding for check in self._pipeline.checks for finding in self._judge(check))
         return Report(pipeline=self._pipeline.name, version=self._pipeline.version, findings=findings)
 
     def _judge(self, check: Check) -> tuple[Finding, ...]:
         if not isinstance(check, BySlice) or check not in self._rows:
-            return check(self._case)
-        rows = self._rows[check]
+            if check not in self._whole:
+                self._whole[check] = check(self._case)
+            return self._whole[check]
+        rows = dict(self._rows[check])
         return check.judge(self._case, [rows[index] for index in sorted(rows)])
 
 
