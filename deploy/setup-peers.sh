@@ -13,6 +13,7 @@ peers=(
   "gdcmconv:libgdcm-tools:pixel values next to GDCM's"
   "opj_decompress:libopenjp2-tools:pixel values next to OpenJPEG's"
   "ojph_compress:openjph-tools:High-Throughput JPEG 2000 written by another encoder"
+  "openssl:openssl:TLS"
   "promtool:prometheus:validity of the metrics page"
   "strace:strace:order of the system calls behind Success"
 )

@@ -39,6 +39,7 @@ PACKAGES = {
     "ojph_compress": "openjph-tools",
     "opj_compress": "libopenjp2-tools",
     "opj_decompress": "libopenjp2-tools",
+    "openssl": "openssl",
     "promtool": "prometheus",
     "storescp": "dcmtk",
     "storescu": "dcmtk",

@@ -1,8 +1,7 @@
 """Delivery by STOW-RS and questions by QIDO-RS: against Orthanc's plug-in, and against servers that misbehave."""
 
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from node.peers.dicomweb import Dicomweb, batches
 from node.peers.multipart import FilesBody
 from node.peers.tls import web_server_context
 from node.settings_web import DicomwebDestination, StowTls
-from tests.peers import HOST, Orthanc, which_or_skip
+from tests.authority import Authority
+from tests.peers import HOST, Orthanc
 from tests.scripted_http import Reply, ScriptedServer, listed, store_response
 
 Answers = dict[str, Answer]
@@ -257,45 +257,22 @@ def test_a_server_that_ignores_offsets_does_not_keep_the_node_asking(
     assert len(server.asked) == 2
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path, Path]]:
-    """Makes (CA, certificate, key) for a name; the CA is the same for all."""
-    folder, tool = tmp_path_factory.mktemp("ca"), which_or_skip("openssl")
-
-    def run(*arguments: str | Path) -> None:
-        subprocess.run([tool, *map(str, arguments)], check=True, capture_output=True, cwd=folder)
-
-    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    run(*new, "-x509", "-days", "2", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA", *usage)
-
-    def make(name: str) -> tuple[Path, Path, Path]:
-        (folder / "names").write_text(f"subjectAltName=IP:{HOST},DNS:{name}\n")
-        run(*new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "2",
-            "-CAcreateserial", "-extfile", "names", "-out", f"{name}.pem")  # fmt: skip
-        return folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key"
-
-    return make
-
-
 def test_token_and_certificates_go_to_the_right_server_only(
-    authority: Callable[[str], tuple[Path, Path, Path]],
     tmp_path: Path,
     consignment: Consignment,
     items: list[Item],
 ) -> None:
-    ca, certificate, key = authority("archive")
-    _, own, own_key = authority("node")
+    authority = Authority(tmp_path / "ca")
+    archive, own = authority.sign("archive"), authority.sign("node")
     token = tmp_path / "token"
     token.write_text("abc-123\n")
     token.chmod(0o600)
-    context = web_server_context(StowTls(certificate=certificate, key=key, ca=ca))
-    tls = {"ca": ca, "certificate": own, "key": own_key}
+    context = web_server_context(StowTls(certificate=archive.certificate, key=archive.key, ca=archive.ca))
+    tls = {"ca": own.ca, "certificate": own.certificate, "key": own.key}
     with ScriptedServer(store_response(taken=uids(items)), context=context) as server:
         carry(destination(server.url, token_file=token, tls=tls), consignment, items)
         assert server.asked[0].headers["authorization"] == "Bearer abc-123"
-        for wrong in ({"ca": ca}, {}):  # no certificate of ours; the system's authorities do not know the test's
+        for wrong in ({"ca": own.ca}, {}):  # no certificate of ours; the system's authorities do not know the test's
             with pytest.raises((Unreachable, Broken)):
                 carry(destination(server.url, token_file=token, tls=wrong), consignment, items)
         assert len(server.asked) == 1
