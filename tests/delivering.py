@@ -1,7 +1,7 @@
 """A finished job that is to be delivered, and archives that do as a script says. For tests of delivery and its proof.
 
 python -m tests.delivering scp FOLDER SCRIPT       an archive that does as SCRIPT (JSON) says
-python -m tests.delivering send STATE PORT         one attempt to deliver, to be killed in the middle
+python -m tests.delivering send STATE PORT [ask]   one attempt to deliver, to be killed in the middle
 """
 
 import hashlib
@@ -54,6 +54,7 @@ class Scp(AbstractContextManager["Scp"]):
     hang_at:  the number of the request that is kept but not answered for 5 s
     syntaxes: that it takes
     finds:    answers C-FIND about what it has
+    loses:    UIDs that it answers with success and does not keep, the first time
     classes:  SOP classes that it takes
     rejects:  rejects so many associations, then takes them: ["transient", 2] or ["permanent", 2]
     maximum_pdu: that it takes, 0 for any
@@ -92,7 +93,7 @@ class Scp(AbstractContextManager["Scp"]):
 def _scp(folder: Path, script: dict[str, Any]) -> None:
     answers = {uid: list(statuses) for uid, statuses in script.get("answers", {}).items()}
     kind, rejections = script.get("rejects", ["", 0])
-    commits = list(script.get("commits", ()))
+    commits, loses = list(script.get("commits", ())), list(script.get("loses", ()))
     count = 0
 
     def requested(event: Any) -> None:
@@ -115,7 +116,7 @@ def _scp(folder: Path, script: dict[str, Any]) -> None:
         answer.Status = answers[uid].pop(0) if answers.get(uid) else 0x0000
         if answer.Status:
             answer.ErrorComment = "as the script says"
-        if answer.Status in (0x0000, 0xB000):
+        if answer.Status in (0x0000, 0xB000) and not (uid in loses and not loses.remove(uid)):
             (folder / f"{uid}.dcm").write_bytes(event.encoded_dataset())
         with (folder / "asked").open("a") as log:
             log.write(f"{uid}\n")
@@ -286,5 +287,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "scp":
         _scp(Path(sys.argv[2]), json.loads(sys.argv[3]))
     else:
-        with Sending(Path(sys.argv[2]), int(sys.argv[3])) as one:
+        more = {"commitment": "ask", "commitment_wait_s": 30.0} if sys.argv[4:] else {}
+        with Sending(Path(sys.argv[2]), int(sys.argv[3]), **more) as one:
             one.attempt()
