@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from node.completeness import Complete, Waiting, contiguous
 from node.errors import BadSetting
-from node.records import deliveries, events, gatherings, instances, jobs, sets
+from node.records import commitments, deliveries, events, gatherings, instances, jobs, sets
 from node.records.database import Records
 from node.records.states import DispatchState, GatheringState, JobState, SetState
 from node.settings import Assemble
@@ -70,7 +70,10 @@ def show(records: Records, key: str, assemble: Assemble | None = None) -> dict[s
                         | {
                             "report": job["report"],
                             "roles": jobs.role_series(connection, job["id"]),
-                            "destinations": [_dispatch(row) for row in deliveries.of_job(connection, job["id"])],
+                            "destinations": [
+                                _dispatch(row) | {"proof": commitments.proof(connection, job["id"], row["destination"])}
+                                for row in deliveries.of_job(connection, job["id"])
+                            ],
                             "events": events.of(connection, job["id"]),
                         }
                         for job in made

@@ -140,6 +140,7 @@ def _job_lines(job: dict[str, Any]) -> list[RenderableType]:
         lines.append(Text.assemble(("    " + said, colour), f" {finding.name}: {finding.text}"))
     for row in job["destinations"]:
         text = f"    to {row['destination']}: {row['state']}, {row['confirmed']} of {row['instances']} confirmed"
+        text += f", proven by {row['proof']}" if row["proof"] else ""
         lines.append(Text(text + (f"; {row['trouble']}" if row["trouble"] else "")))
     return lines
 

@@ -44,6 +44,15 @@ def of_dispatch(connection: Connection, job_id: str, destination: str) -> list[C
     ]
 
 
+def proof(connection: Connection, job_id: str, destination: str) -> str | None:
+    """By what a destination has vouched for all of a job; None if it has not, or was not asked."""
+    if unproven(connection, job_id, destination):
+        return None
+    names = {CommitmentState.COMMITTED: "storage commitment", CommitmentState.FOUND: "C-FIND"}
+    found = [names[one.state] for one in of_dispatch(connection, job_id, destination) if one.state in names]
+    return found[-1] if found else None
+
+
 def unproven(connection: Connection, job_id: str, destination: str) -> list[tuple[str, str]]:
     """What the destination has taken and not vouched for, in series order: (SOP Class UID, SOP Instance UID)."""
     query = (

@@ -189,6 +189,8 @@ def test_orthanc_vouches_on_an_association_of_its_own(tmp_path: Path, made: list
             with closing(node.records()) as records, records.read() as connection:
                 (question,) = commitments.of_dispatch(connection, job["id"], "orthanc")
             assert question.state is CommitmentState.COMMITTED
+            (shown,) = node.show(job["source_series_uid"])["sets"][0]["jobs"][0]["destinations"]
+            assert shown["proof"] == "storage commitment"
             assert 'imaging_node_commitments_total{destination="orthanc",outcome="committed"} 1.0' in node.metrics()
             assert report_to(node.port, orthanc.aet) == 0x0000  # of a transaction that nobody knows
 
