@@ -105,6 +105,7 @@ OUTPUTS = {
         image_type=("DERIVED", "SECONDARY", "AXIAL", "AI_PSEUDOHEALTH"),
         synthetic=True,
         derivation=_ours("DL_PH", "Synthesis of pseudo-healthy image by neural network"),
+        frame_type=("VOLUME", "AI_PSEUDOHEALTH"),
         purpose=SYNTHESIZING_EQUIPMENT,
     ),
 }

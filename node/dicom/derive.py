@@ -12,10 +12,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from node.dicom import codes, part10, source_slices, uids, validate, wording
-from node.dicom.classic import ClassicSeries, pixel_element
+from node.dicom import codes, enhanced, part10, source_slices, uids, validate, wording
+from node.dicom.classic import ClassicSeries, pixel_element, stored
 from node.dicom.files import Batch
 from node.dicom.job import Job
+from node.dicom.scale import Scales
 from node.dicom.source_slices import Source
 from node.errors import Refuse
 
@@ -31,7 +32,8 @@ def write_series(request: dict[str, Any]) -> dict[str, Any]:
              (folder), job, forms ("classic", "enhanced"; classic if absent), range ([first, last), from 0; all if
              absent). Only the slices of the range are looked at, so that later ones may still be computed; the enhanced
              form is written by the request whose range ends with the last slice, when all of them have to be there
-    returns: series_instance_uid and series_description; series_instance_uids of each form; and instances: form,
+    returns: series_instance_uid and series_description; series_instance_uids of each form; instead, why there is only
+             the classic form though the enhanced one was asked for (empty else); and instances: form,
              sop_instance_uid, sop_class_uid, path, bytes, sha256 and source_sop_instance_uid of each, in geometric
              order. Every file named is durable under its name
     raises:  Refuse if the result does not fit the sources, or an object breaks an assertion (before it is written)
@@ -45,7 +47,7 @@ def write_series(request: dict[str, Any]) -> dict[str, Any]:
         raise Refuse(f"There is no range from {first} to {last} in {len(slices)} slices.")
     study_uid = part10.text(slices[0].dataset, "StudyInstanceUID")
     instances = []
-    forms = request.get("forms") or ["classic"]
+    forms, instead = _forms(request.get("forms") or ["classic"], slices)
     with Batch(Path(request["out"])) as batch:
         for index in range(first + 1, last + 1) if "classic" in forms else ():
             head, body = series.header(index)
@@ -65,12 +67,47 @@ def write_series(request: dict[str, Any]) -> dict[str, Any]:
                     "source_sop_instance_uid": slices[index - 1].sop_instance_uid,
                 }
             )
+        if "enhanced" in forms and last == len(slices):
+            instances.append(_enhanced(job, slices, voxels, padding, batch, Path(request["out"])))
     header = slices[0].dataset
     return {
         "series_instance_uid": job.series_uid(study_uid),
         "series_instance_uids": {form: job.series_uid(study_uid, form) for form in forms},
+        "instead": instead,
         "series_description": wording.text_of(wording.series_description(job.marker, header), header),
         "instances": instances,
+    }
+
+
+def _forms(wanted: list[str], slices: tuple[Source, ...]) -> tuple[list[str], str]:
+    """The forms to write, and why the classic one takes the place of the enhanced one where it does."""
+    if not wanted or not set(wanted) <= {"classic", "enhanced"}:
+        raise Refuse(f"{', '.join(wanted) or 'nothing'} is no form of a derived series.")
+    if "enhanced" in wanted and (reason := enhanced.lacking(slices)):
+        return ["classic"], reason
+    return wanted, ""
+
+
+def _enhanced(
+    job: Job,
+    slices: tuple[Source, ...],
+    voxels: NDArray[np.float32],
+    padding: NDArray[np.bool_] | None,
+    batch: Batch,
+    out: Path,
+) -> dict[str, Any]:
+    scales, scratch = Scales(slices, stated=True), np.empty(voxels.shape[1:])
+
+    def pixels(index: int) -> NDArray[Any]:
+        at = index - 1
+        return stored(slices[at], scales[at], voxels[at], None if padding is None else padding[at], scratch)
+
+    study_uid = part10.text(slices[0].dataset, "StudyInstanceUID")
+    return {
+        "form": "enhanced",
+        "path": str(out / enhanced.FILE_NAME),
+        "source_sop_instance_uid": slices[0].sop_instance_uid,
+        **enhanced.write(job, slices, study_uid, pixels, batch),
     }
 
 

@@ -75,6 +75,7 @@ class Form:
 
     dropped: frozenset[int] = frozenset()
     type_2: tuple[str, ...]
+    has_frames: bool = False  # which say themselves on which side of the body they lie
 
 
 # An MR image has no Modality LUT: its stored values are what is meant (DICOM_SPEC 1.5).
@@ -83,6 +84,22 @@ CLASSIC = {
     "CT": Form(type_2=tuple(TYPE_2.split())),
     "MR": Form(type_2=tuple(TYPE_2_MR.split()), dropped=_NO_MR),
 }
+
+# Said anew of the object that holds all frames, or true of the source object only.
+_OF_THE_FRAMES = tags(
+    "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence NumberOfFrames DimensionOrganizationSequence "
+    "DimensionIndexSequence DimensionOrganizationType PixelPresentation VolumetricProperties "
+    "VolumeBasedCalculationTechnique SourceImageEvidenceSequence ConcatenationUID InConcatenationNumber "
+    "InConcatenationTotalNumber ConcatenationFrameOffsetNumber SOPInstanceUIDOfConcatenationSource "
+    "ReferencedRawDataSequence RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor "
+    "BluePaletteColorLookupTableDescriptor RedPaletteColorLookupTableData GreenPaletteColorLookupTableData "
+    "BluePaletteColorLookupTableData PaletteColorLookupTableUID RealWorldValueMappingSequence"
+)
+ENHANCED = Form(
+    type_2=tuple(_TYPE_2.replace(" SliceThickness PatientPosition", "").split()),  # PS3.3 A.36.2, A.38.1
+    dropped=_OF_THE_FRAMES,
+    has_frames=True,
+)
 
 # Single structures of PS3.16 annex L, table L-1, where Laterality (0020,0060) has to be absent.
 _UNPAIRED = (
@@ -183,7 +200,8 @@ def _missing(taken: Container[int], source: Dataset, form: Form) -> Iterator[str
     yield from (keyword for keyword in form.type_2 if _number(keyword) not in taken)
     # Type 2C: where nobody says that the body part is single, the side is stated as unknown instead of left open.
     if (
-        _number("Laterality") not in taken
+        not form.has_frames
+        and _number("Laterality") not in taken
         and _number("ImageLaterality") not in taken
         and part10.text(source, "BodyPartExamined") not in UNPAIRED
     ):

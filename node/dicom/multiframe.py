@@ -70,7 +70,7 @@ _GROUPS: Mapping[str, str] = {
     "CTReconstructionSequence": "ConvolutionKernel ReconstructionDiameter",
     "CTExposureSequence": "ExposureTimeInms:ExposureTime XRayTubeCurrentInmA:XRayTubeCurrent ExposureInmAs:Exposure "
     "ExposureModulationType EstimatedDoseSaving CTDIvol CTDIPhantomTypeCodeSequence",
-    "CTXRayDetailsSequence": "KVP FocalSpots FilterType FilterMaterial",
+    "CTXRayDetailsSequence": "KVP FocalSpots FilterType",
     "MRTimingAndRelatedParametersSequence": "RepetitionTime FlipAngle EchoTrainLength",
     "MREchoSequence": "EffectiveEchoTime:EchoTime",
     "MRModifierSequence": "InversionTimes:InversionTime",
@@ -130,6 +130,17 @@ class MultiFrame:
         if not 1 <= frame <= len(self.per_frame):
             raise Refuse(f"There is no frame {frame} in an object of {len(self.per_frame)}.")
         return dict(self.shared) | _groups(self.per_frame[frame - 1])
+
+    def sequences(self, frame: int) -> dict[int, Element]:
+        """The functional groups that hold for frame 1..N as they are: sequence tag -> element; private ones are left.
+
+        raises: Refuse if there is no such frame
+        """
+        self.groups(frame)
+        found: dict[int, Element] = {}
+        for item in (*part10.items(self.root, SHARED), self.per_frame[frame - 1]):
+            found |= {int(tag): one for tag, one in part10.elements(item).items() if tag.group % 2 == 0}
+        return found
 
     def as_single(self, frame: int) -> dict[int, Element]:
         """The elements of the single-frame image that frame 1..N stands for.

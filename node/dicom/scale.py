@@ -77,7 +77,8 @@ class Scales:
     of the sources where they agree, else the finest one that holds what any of them can hold.
     """
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], *, stated: bool = False) -> None:
+        """Read them; `stated`: each image states its own, as a frame of an Enhanced MR does."""
         known: dict[tuple[bytes | None, ...], Scale] = {}
         self._all: list[Scale] = []
         for source in sources:
@@ -85,7 +86,7 @@ class Scales:
             if key not in known:
                 known[key] = Scale.of(source)
             self._all.append(known[key])
-        if sources[0].modality == "MR" and len(known) > 1:
+        if sources[0].modality == "MR" and len(known) > 1 and not stated:
             self._all = [_spanning(list(known.values()))] * len(sources)
 
     def __getitem__(self, index: int) -> Scale:

@@ -173,8 +173,11 @@ def source_images(items: Sequence[Dataset], sources: Sequence[Source], index: in
             yield "the purpose of a source image is not 121322"
 
 
-def labels(job: Job, derived: Dataset) -> Iterator[str]:
-    """What is wrong with what an object of either form says of itself (DICOM_SPEC 1.1)."""
+def labels(job: Job, derived: Dataset, derivation: Dataset | None = None) -> Iterator[str]:
+    """What is wrong with what an object of either form says of itself (DICOM_SPEC 1.1).
+
+    derivation: where it says what was done, if not at its root
+    """
     types = part10.values(derived, "ImageType") or ()
     if types[:1] != ("DERIVED",):
         yield f"Image Type is {'/'.join(types)}"
@@ -192,7 +195,8 @@ def labels(job: Job, derived: Dataset) -> Iterator[str]:
     # 64 characters; a character has at most 4 bytes, and ISO 2022 adds escapes of at most 4 bytes around each.
     if len(description) > LONGEST_DESCRIPTION * 12:
         yield f"Series Description has {len(description)} bytes"
-    if not 0 < len(part10.raw(derived, 0x00082111) or b"") <= LONGEST_DERIVATION:
+    described = part10.raw(derived if derivation is None else derivation, 0x00082111) or b""
+    if not 0 < len(described) <= LONGEST_DERIVATION:
         yield "Derivation Description is empty or too long"
     lossy = part10.values(derived, "LossyImageCompression")
     if lossy not in (("00",), ("01",)):
