@@ -30,6 +30,8 @@ from node.peers.service import Context, Service
 PUSH_MODEL: Final = "1.2.840.10008.1.20.1"
 INSTANCE: Final = "1.2.840.10008.1.20.1.1"  # well-known (PS3.4 J.3.5)
 _SYNTAXES: Final = (EXPLICIT_LE, IMPLICIT_LE)
+# The archive proposes the SCP role for itself (PS3.7 D.3.3.4); one that proposes no role is understood, too.
+CONTEXTS: Final = (Context(abstract_syntax=PUSH_MODEL, transfer_syntaxes=_SYNTAXES, scu_role=True, scp_role=True),)
 _ACTION_TYPE: Final = 1  # PS3.4 J.3.2.1
 _MOST_IDENTIFIER: Final = 16 << 20
 _PROCESSING_FAILURE: Final = 0x0110  # PS3.7 10.1.1.1.8
@@ -197,6 +199,4 @@ def service(said: Callable[[Word], None], child: Child) -> Service:
             return _PROCESSING_FAILURE, None
         return SUCCESS, None  # also for transactions that nobody knows any more
 
-    # The archive proposes the SCP role for itself (PS3.7 D.3.3.4); one that proposes no role is understood, too.
-    context = Context(abstract_syntax=PUSH_MODEL, transfer_syntaxes=_SYNTAXES, scu_role=True, scp_role=True)
-    return Service(contexts=(context,), handlers=((evt.EVT_N_EVENT_REPORT, reported),))
+    return Service(contexts=CONTEXTS, handlers=((evt.EVT_N_EVENT_REPORT, reported),))

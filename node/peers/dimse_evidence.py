@@ -29,6 +29,9 @@ from node.records.evidence import Claim, Evidence, Source
 
 MPPS: Final = str(ModalityPerformedProcedureStep)
 IAN: Final = str(InstanceAvailabilityNotification)
+CONTEXTS: Final = tuple(
+    Context(abstract_syntax=uid, transfer_syntaxes=(EXPLICIT_LE, IMPLICIT_LE)) for uid in (MPPS, IAN)
+)
 MAXIMUM_BYTES: Final = 32 << 20  # some 200,000 named instances
 
 _CLAIMS: Final = {  # Performed Procedure Step Status (0040,0252), PS3.3 C.4.14
@@ -68,14 +71,7 @@ def service(records: Records, child: Child, *, believed: Collection[str], clock:
     clock:    seconds since the epoch
     """
     scp = _Scp(records=records, child=child, believed=frozenset(believed), clock=clock)
-    syntaxes = (EXPLICIT_LE, IMPLICIT_LE)
-    return Service(
-        contexts=(
-            Context(abstract_syntax=MPPS, transfer_syntaxes=syntaxes),
-            Context(abstract_syntax=IAN, transfer_syntaxes=syntaxes),
-        ),
-        handlers=((evt.EVT_N_CREATE, scp.on_create), (evt.EVT_N_SET, scp.on_set)),
-    )
+    return Service(contexts=CONTEXTS, handlers=((evt.EVT_N_CREATE, scp.on_create), (evt.EVT_N_SET, scp.on_set)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from node.settings_tls import Tls
 from node.settings_web import StowTls, WebTls
 
 # RFC 9325 4.2: forward secrecy and authenticated encryption. TLS 1.3 brings suites of its own, all of them fit.
-_SUITES: Final = ":".join(
+SUITES: Final = ":".join(
     f"ECDHE-{key}-{suite}" for suite in ("AES256-GCM-SHA384", "AES128-GCM-SHA256") for key in ("ECDSA", "RSA")
 )
 _MINIMUM: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -53,7 +53,7 @@ def web_client_context(settings: WebTls) -> ssl.SSLContext:
 
 def _loaded(context: ssl.SSLContext, settings: Tls | StowTls | WebTls) -> ssl.SSLContext:
     context.minimum_version = _MINIMUM[settings.minimum]
-    context.set_ciphers(_SUITES)
+    context.set_ciphers(SUITES)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     if settings.certificate is not None:
         try:

@@ -1,0 +1,168 @@
+"""Annexes: the objects that the node makes, how their attributes follow from the source's, codes, private elements."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydicom.datadict import tag_for_keyword
+
+from node.conformance.document import Section, table
+from node.conformance.facts import Facts
+from node.dicom import codes, keep
+from pipelines.pipeline import Pipeline
+
+_PRIVATE: Final = (
+    (codes.PRIVATE_WEIGHTS, "LO", "SHA-256 of the weights of the network"),
+    (codes.PRIVATE_PARAMETERS, "UT", "Parameters of the job, JSON"),
+    (codes.PRIVATE_INPUT, "LO", "Digest of the source pixels"),
+    (codes.PRIVATE_GENERATION, "LO", "How often the result was made anew"),
+)
+# Type 3 attributes that the SOP classes do not list: they make Standard Extended SOP classes (PS3.2 7.3).
+_ADDED: Final = ("SyntheticData", "ContentQualification", "PrivateDataElementCharacteristicsSequence")
+_NEWER: Final = {"SyntheticData": 0x0008001C}  # than the dictionary of pydicom 3.0
+
+
+def annexes(facts: Facts) -> tuple[Section, ...]:
+    """Annexes A to F of the statement."""
+    kinds = {pipeline.gives.kind: pipeline for pipeline in facts.pipelines.values()}
+    return (
+        Section(
+            number="A",
+            title="IODs created",
+            text=(
+                "Every derived image is a new instance in a new series of the source's study. SOP, Series and Device "
+                "UIDs are computed (annex E).",
+                _image_types(kinds),
+                "Implementation-specific values of Image Type are those that begin with "
+                f"`{codes.AI_PREFIX}`. Value 1 is DERIVED always; value 2 of classic images is SECONDARY.",
+                "The added attributes of Type 3 make Standard Extended SOP classes (PS3.2 7.3): "
+                f"{', '.join(_named(keyword) for keyword in _ADDED)}, and the private block of annex C. Device UID "
+                "(0018,1002) stands in General Equipment and in items of Contributing Equipment Sequence "
+                "(0018,A001). No element in the private block is needed to interpret an object.",
+                "Synthetic Data (0008,001C) is YES where content was invented by a network, NO where the network was "
+                "shown to keep to what was acquired. NO is a claim of faithfulness that the site's physicist signs. "
+                "Content Qualification (0018,9004) is RESEARCH: the node is not a medical device.",
+            ),
+        ),
+        Section(
+            number="B",
+            title="Mapping of attributes from source to derived image",
+            text=(
+                "What is not named below is copied from the source as the bytes that came, in the source's Specific "
+                "Character Set (0008,0005); the node's own texts are ASCII. Where the source is an Enhanced object "
+                "and a classic image is written, attributes of functional groups take their classic places.",
+                table(("Rule", "Attributes"), _mapping()),
+            ),
+        ),
+        Section(
+            number="C",
+            title="Private elements",
+            text=(
+                f"Group {codes.PRIVATE_GROUP:04X}, creator `{codes.PRIVATE_CREATOR}`, declared safe in Private Data "
+                "Element Characteristics Sequence (0008,0300). Private elements of the source are dropped.",
+                table(("Element", "VR", "Meaning"), ((f"xx{n:02X}", vr, text) for n, vr, text in _PRIVATE)),
+            ),
+        ),
+        Section(
+            number="D",
+            title="Coded terminology",
+            text=(
+                f"Private coding scheme `{codes.CODING_SCHEME}`, {codes.CODING_SCHEME_NAME}, "
+                f"UID `{codes.CODING_SCHEME_UID}`, declared in Coding Scheme Identification Sequence (0008,0110) of "
+                "every object. CID 7203 (extensible) has no concept for these operations.",
+                table(("Code Value", "Scheme", "Code Meaning", "Used in"), _codes(kinds)),
+            ),
+        ),
+        Section(
+            number="E",
+            title="Unique identifiers",
+            text=(
+                "SOP and Series Instance UIDs are `2.25.` and a UUID of version 5 over kind, Study Instance UID, model, "
+                "version, SHA-256 of the weights, SHA-256 of the parameters, digest of the source pixels and "
+                "generation: the same work makes the same object. Other weights, parameters or pixels make other "
+                "UIDs; a UID never names two different contents. Transaction UIDs of Storage Commitment are random.",
+            ),
+        ),
+        Section(
+            number="F",
+            title="Networks",
+            text=(
+                "z-support is how many neighbouring slices on each side shape a derived slice; those are listed in "
+                "Source Image Sequence (0008,2112), the co-located one first.",
+                table(
+                    ("Pipeline", "Version", "Network", "Version", "Weights (SHA-256)", "z-support"),
+                    _networks(facts),
+                ),
+            ),
+        ),
+    )
+
+
+def _image_types(kinds: dict[str, Pipeline]) -> str:
+    rows = []
+    for kind, row in codes.OUTPUTS.items():
+        made_by = kinds[kind].name if kind in kinds else "no rule of this configuration"
+        rows.append(
+            (
+                kind,
+                f"`{chr(92).join(row.image_type)}`",
+                "YES" if row.synthetic else "NO",
+                f"1000 x source + {row.series_code}",
+                f"({row.purpose.value}, {row.purpose.scheme}, {row.purpose.meaning})",
+                made_by,
+            )
+        )
+    return table(
+        (
+            "Kind",
+            "Image Type (0008,0008)",
+            "Synthetic Data",
+            "Series Number",
+            "Purpose of our equipment item",
+            "Pipeline",
+        ),
+        rows,
+    )
+
+
+def _named(keyword: str) -> str:
+    tag = _NEWER.get(keyword) or tag_for_keyword(keyword)
+    if tag is None:
+        raise KeyError(keyword)  # a name that the dictionary does not have is a fault of ours
+    return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def _mapping() -> Iterator[tuple[str, str]]:
+    yield "written anew", ", ".join(_named(keyword) for keyword in keep.REGENERATED.split())
+    yield (
+        "of the scanner; moved to the first item of Contributing Equipment Sequence",
+        ", ".join(_named(keyword) for keyword in keep.EQUIPMENT.split()),
+    )
+    yield "dropped", ", ".join(_named(keyword) for keyword in keep.DROPPED.split())
+    first, last = keep.PERFORMED_STEP.start, keep.PERFORMED_STEP.stop - 1
+    yield (
+        "dropped",
+        f"performed procedure step attributes ({first >> 16:04X},{first & 0xFFFF:04X}) to "
+        f"({last >> 16:04X},{last & 0xFFFF:04X}) but RequestAttributesSequence (0040,0275); groups 50xx and 60xx; "
+        f"group {keep.SECURITY_GROUP:04X}; private groups",
+    )
+    yield "present, empty where the source has none", ", ".join(_named(keyword) for keyword in keep.TYPE_2.split())
+    yield (
+        "by kind of output",
+        "; ".join(f"{kind}: {', '.join(sorted(row.elements))}" for kind, row in codes.OUTPUTS.items() if row.elements),
+    )
+
+
+def _codes(kinds: dict[str, Pipeline]) -> Iterator[tuple[str, str, str, str]]:
+    for kind, row in codes.OUTPUTS.items():
+        code = row.derivation
+        yield code.value, code.scheme, code.meaning, f"Derivation Code Sequence (0008,9215), {kind}"
+    source = codes.SOURCE_IMAGE
+    yield source.value, source.scheme, source.meaning, "Purpose of Reference Code Sequence (0040,A170), CID 7202"
+    for code in (codes.ACQUISITION_EQUIPMENT, codes.PROCESSING_EQUIPMENT, codes.SYNTHESIZING_EQUIPMENT):
+        yield code.value, code.scheme, code.meaning, "Contributing Equipment Sequence (0018,A001), CID 7005"
+
+
+def _networks(facts: Facts) -> Iterator[tuple[object, ...]]:
+    for pipeline in facts.pipelines.values():
+        spec = facts.specs[pipeline.engine]
+        yield pipeline.name, pipeline.version, spec.name, spec.version, f"`{spec.sha256[:20]}`", spec.z_support
