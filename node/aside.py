@@ -31,6 +31,7 @@ class Aside:
         self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._numbers = itertools.count()
+        self._stays = False
 
     def create(self, *, direct: bool) -> tuple[str, int]:
         """A new file: its name, and a descriptor to write and to read; for `write_direct` if it is `direct`.
@@ -50,9 +51,14 @@ class Aside:
     def remove(self, name: str) -> None:
         (self.folder / name).unlink(missing_ok=True)
 
+    def leave(self) -> None:
+        """Something of this process has to be looked for: its folder stays when it ends, as if it had been killed."""
+        self._stays = True
+
     def close(self) -> None:
         """Nothing of this process waits any more."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self._stays:
+            shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._lock)
 
 

@@ -57,6 +57,11 @@ def disk_error(error: DBAPIError) -> OSError | None:
     return OSError(numbers[code], str(error.orig)) if code in numbers else None
 
 
+def not_written(error: DBAPIError) -> bool:
+    """Whether it is certain that nothing of the transaction is on the disk."""
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
+
+
 class Records:
     """A connection pool for this process; hand out one transaction at a time."""
 

@@ -23,7 +23,7 @@ from node.incoming import Buffers, Head, Incoming, out_of_resources
 from node.incoming import Rejected as Rejected
 from node.incoming import Status as Status
 from node.records import events, instances
-from node.records.database import Records, disk_error
+from node.records.database import Records, disk_error, not_written
 from node.records.instances import Instance
 from node.spool import Spool, file_meta
 
@@ -193,25 +193,36 @@ class Intake:
     def _commit(self, group: list[_Waiting]) -> None:
         unnamed: list[str] = []
         try:
-            self._spool.sync(waiting.instance.file for waiting in group)
-            with self._records.write() as connection:
-                verdicts = _record(connection, group)
-            for waiting, verdict in zip(group, verdicts, strict=True):
-                waiting.outcome, waiting.compare = verdict.outcome, verdict.compare
-                if verdict.unnamed:
-                    unnamed.append(waiting.instance.file)
+            self._make_durable(group, unnamed)
         except Exception as error:  # noqa: BLE001  whatever it was, every sender in the group gets its answer
-            trouble = self._trouble(error)
             for waiting in group:
-                waiting.outcome = trouble
-            # After an error that is not understood the commit may be on the disk all the same: then the sweep at the
-            # next start finds out which files have no record.
-            if isinstance(trouble, Rejected) and not self._spool.has_failed():
-                unnamed = [waiting.instance.file for waiting in group]
+                waiting.outcome = self._trouble(error)
         for waiting in group:
             waiting.settled = True
         for file in unnamed:
             self._spool.discard(file)
+
+    def _make_durable(self, group: list[_Waiting], unnamed: list[str]) -> None:
+        """Names, then records. What no record names goes to `unnamed`, also when it raises."""
+        files = [waiting.instance.file for waiting in group]
+        try:
+            self._spool.sync(files)
+        except OSError:
+            unnamed += files
+            raise
+        try:
+            with self._records.write() as connection:
+                verdicts = _record(connection, group)
+        except DBAPIError as error:
+            if not_written(error):
+                unnamed += files
+            else:  # the commit may be on the disk all the same: the sweep at the next start finds out
+                self._aside.leave()
+            raise
+        for waiting, verdict in zip(group, verdicts, strict=True):
+            waiting.outcome, waiting.compare = verdict.outcome, verdict.compare
+            if verdict.unnamed:
+                unnamed.append(waiting.instance.file)
 
     def _trouble(self, error: Exception) -> Exception:
         """What to answer when a group could not be made durable."""

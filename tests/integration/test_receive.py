@@ -1,8 +1,6 @@
 """What the receiver answers, over real associations, and what stands on the disk before it does."""
 
 import re
-import subprocess
-import threading
 import urllib.error
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -16,7 +14,7 @@ from pynetdicom import AE
 from node.demo.phantom import make_series
 from node.dicom.classes import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from node.dicom.part10 import split
-from tests.peers import HOST, dcmsend, promtool_check_metrics, run_tool, wait_until, which_or_skip
+from tests.peers import HOST, dcmsend, promtool_check_metrics, run_tool
 from tests.running_node import AE_TITLE, RunningNode, settings_for
 from tests.senders import send_as_they_are
 from tests.series import with_header
@@ -160,53 +158,6 @@ def test_the_metrics_page_is_valid_and_counts(node: RunningNode, phantom: list[P
 def test_health_says_who_is_missing(node: RunningNode) -> None:
     assert node.get("/health/live") == b'{"live":true}'
     assert b'"ready":true' in node.get("/health/ready")
-
-
-def test_success_comes_after_file_folder_and_record_are_synced(tmp_path: Path, phantom: list[Path]) -> None:
-    """The order of system calls of the receiver before each answer (RELIABILITY §5 d, test 1), seen by strace."""
-    strace = which_or_skip("strace")
-    with RunningNode(tmp_path, settings_for(tmp_path)) as node:
-        trace = tmp_path / "trace"
-        calls = "trace=fsync,fdatasync,rename,renameat,sendto,sendmsg,write"
-        command = [strace, "-f", "-y", "-e", calls, "-o", str(trace), "-p", str(node.pids()["receiver"])]
-        with subprocess.Popen(command, stderr=subprocess.PIPE) as watcher:
-            attached = threading.Event()
-            threading.Thread(target=_drain, args=(watcher, attached), daemon=True).start()
-            assert attached.wait(20), "strace may not attach here"
-            (sent,) = dcmsend(node.port, phantom, called=AE_TITLE)
-            assert sent.stored == len(phantom)
-            wait_until("the renames are in the trace", lambda: trace.read_text().count("renam") >= len(phantom))
-            watcher.terminate()
-            watcher.wait(10)
-    steps = [_step(line) for line in trace.read_text(errors="replace").splitlines()]
-    answers = [number for number, step in enumerate(steps) if step == "answer"][: len(phantom)]
-    assert len(answers) == len(phantom)
-    for count, number in enumerate(answers, start=1):
-        for step in ("file", "rename", "folder", "record"):
-            assert steps[:number].count(step) >= count, f"answer {count} came before its {step}"
-
-
-def _drain(watcher: subprocess.Popen[bytes], attached: threading.Event) -> None:
-    assert watcher.stderr is not None
-    for line in watcher.stderr:
-        if b"attached" in line:
-            attached.set()
-
-
-def _step(line: str) -> str | None:
-    """What a line of the trace is: the sync of a file, its rename, the sync of its folder, of the record, an answer."""
-    if re.search(r"f(data)?sync\(\d+<[^>]*/spool/aside/", line):
-        return "file"
-    if re.search(r"rename\w*\(.*spool/aside/.*spool/in/", line):
-        return "rename"
-    if re.search(r"f(data)?sync\(\d+<[^>]*/spool/in/", line):
-        return "folder"
-    if re.search(r"f(data)?sync\(\d+<[^>]*records\.sqlite-wal", line):
-        return "record"
-    # A P-DATA-TF PDU of a response: type 4, and the command set inside names C-STORE-RSP, 8001H (PS3.7 9.3.1.2).
-    if re.search(r"(sendto|sendmsg|write)\(\d+<socket.*\\4\\0\\0\\0", line):
-        return "answer"
-    return None
 
 
 def test_storescu_of_dcmtk_is_served_too(node: RunningNode, phantom: list[Path]) -> None:
