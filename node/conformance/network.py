@@ -102,8 +102,8 @@ def security(facts: Facts) -> Section:
     offered = "No port with TLS is open in this configuration."
     if tls is not None:
         offered = (
-            f"Port {tls.port} takes TLS {tls.minimum} or newer only; a client must show a certificate of the site's CA, "
-            "and its common name or a subject alternative name must be the one that its AE title is bound to."
+            f"Port {tls.port} takes TLS {tls.minimum} or newer only; a client must show a certificate of the site's "
+            "CA, and its common name or a subject alternative name must be the one that its AE title is bound to."
         )
     return Section(
         number="N.8",

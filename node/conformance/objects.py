@@ -76,8 +76,8 @@ def annexes(facts: Facts) -> tuple[Section, ...]:
             number="E",
             title="Unique identifiers",
             text=(
-                "SOP and Series Instance UIDs are `2.25.` and a UUID of version 5 over kind, Study Instance UID, model, "
-                "version, SHA-256 of the weights, SHA-256 of the parameters, digest of the source pixels and "
+                "SOP and Series Instance UIDs are `2.25.` and a UUID of version 5 over kind, Study Instance UID, "
+                "model, version, SHA-256 of the weights, SHA-256 of the parameters, digest of the source pixels and "
                 "generation: the same work makes the same object. Other weights, parameters or pixels make other "
                 "UIDs; a UID never names two different contents. Transaction UIDs of Storage Commitment are random.",
             ),

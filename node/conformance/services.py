@@ -27,7 +27,7 @@ MEANINGS: Final[Mapping[Status, str]] = MappingProxyType(
         Status.SYNTAX_UNSUPPORTED: "STOW-RS only: a transfer syntax that an association would not have accepted",
     }
 )
-_EVIDENCE: Final[Mapping[dimse_evidence.Status, str]] = MappingProxyType(
+EVIDENCE: Final[Mapping[dimse_evidence.Status, str]] = MappingProxyType(
     {
         dimse_evidence.Status.SUCCESS: "kept and synced",
         dimse_evidence.Status.INVALID_VALUE: "an attribute has a value that it may not have",
@@ -162,7 +162,7 @@ def _evidence(facts: Facts) -> Section:
         text=(
             "Evidence that a series is complete: which instances it has. Kept before it is answered, never displayed "
             f"or handed on. Peers whose word counts: {', '.join(believed) or 'none in this configuration'}.",
-            table(("Status", "When"), ((f"{status:04X}", _EVIDENCE[status]) for status in dimse_evidence.Status)),
+            table(("Status", "When"), ((f"{status:04X}", EVIDENCE[status]) for status in dimse_evidence.Status)),
         ),
     )
 
