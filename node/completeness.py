@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from node.dicom import codes
+from node.dicom import codes, stacks
 from node.dicom.geometry import stack
 from node.dicom.scan import Header
 from node.records import evidence
@@ -119,10 +119,22 @@ def contiguous(headers: Sequence[Header]) -> Complete | Waiting:
         return Waiting(reason=f"{len(headers)} slice(s) cannot show that none is missing")
     found = stack(headers)
     if found.problem is not None:
+        parts = stacks.split([[header] for header in headers])
+        if len(parts) > 1 and _are_alike(parts):
+            return Complete(
+                evidence=f"associations released, {len(parts)} stacks of {len(parts[0].slices)} even slices each"
+            )
         return Waiting(reason=f"the slices do not show that none is missing: {found.problem}")
     return Complete(
         evidence=f"associations released, {len(headers)} slices every {found.gap_mm or 0:.3f} mm",
         at_once=counts_its_images(headers),
+    )
+
+
+def _are_alike(parts: Sequence[stacks.Part]) -> bool:
+    """Whether the phases of a set have as many slices each, and none has a gap."""
+    return len({len(part.slices) for part in parts}) == 1 and all(
+        stack([one.header for one in part.slices]).problem is None for part in parts
     )
 
 

@@ -88,6 +88,7 @@ class Outputs:
             "started_at": job["started_at"],
             "series_number": self._series_number(job, pipeline),
             "parameters": job["parameters"],
+            "part": job["part"],
         }
         return deriving.derive(
             self.child,

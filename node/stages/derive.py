@@ -13,8 +13,9 @@ from node.child import Child
 from node.dicom import codes, wording
 from node.errors import Refuse
 from node.prepared import Prepared
-from pipelines.pipeline import Pipeline, Report
+from pipelines.pipeline import Images, Pipeline, Report
 
+_LONGEST_PART = 20  # characters of Series Description
 _LARGEST_SERIES_NUMBER = 2**31 - 1  # PS3.5 6.2, VR IS
 
 
@@ -31,6 +32,15 @@ def series_number(source: int | None, code: int, taken: set[int]) -> int:
 def parameters(pipeline: Pipeline, spec: EngineSpec, settled: Mapping[str, Any]) -> dict[str, Any]:
     """What shaped the result besides weights and input; part of the derived UIDs. `settled`: of the job."""
     return {"pipeline": pipeline.name, "version": pipeline.version, "strength": 1.0, "engine": spec.name, **settled}
+
+
+def marker(gives: Images, part: str, *, caution: bool) -> str:
+    """The words that open Series Description: what it is, of which part of a set ("all": of the whole), how sure.
+
+    part: label of the part, "EchoTime=4.6": of several parts the reader sees their values
+    """
+    values = ",".join(one.partition("=")[2] for one in part.split(",") if "=" in one)[:_LONGEST_PART]
+    return " ".join([gives.marker, *([f"[{values}]"] if values else []), *([wording.CAUTION] if caution else [])])
 
 
 def derive(
@@ -51,7 +61,7 @@ def derive(
 
     forms:   "classic" (one image for each slice), "enhanced" (one object of all; sources have to be Enhanced)
     slices:  [first, last) of those to write now, from 0; all if None. The same bytes, whatever the ranges
-    job:     input_digest, generation, started_at (seconds since the epoch), series_number, parameters
+    job:     input_digest, generation, started_at (seconds since the epoch), series_number, parameters, part
     report:  of the checks, as JSON; a caution is written where the reader sees it
     node:    node_version, station_name, device_serial
     returns: series_instance_uid, series_description, series_instance_uids (by form), instances (DICOM objects written,
@@ -75,7 +85,7 @@ def derive(
         "job": {
             "kind": gives.kind,
             "image_type": list(row.image_type),
-            "marker": f"{gives.marker} {wording.CAUTION}" if judged.caution else gives.marker,
+            "marker": marker(gives, job["part"], caution=judged.caution),
             "synthetic": row.synthetic,
             "derivation": asdict(row.derivation),
             "purpose": asdict(row.purpose),
