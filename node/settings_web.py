@@ -60,7 +60,7 @@ class WebSite(Part):
     url: Url
     token_file: Path | None = None  # one line, sent as a bearer token (RFC 6750)
     password_file: Path | None = None  # one line, user:password (RFC 7617)
-    tls: WebTls = WebTls()
+    tls: WebTls | None = None  # not set: the system's authorities, TLS 1.2
     connect_timeout_s: Seconds = 10.0
     response_timeout_s: Seconds = 60.0  # for each sign of life, and for a whole answer that is no image
 
@@ -75,20 +75,15 @@ class WebSite(Part):
         return self
 
 
-class WebDestination(WebSite, Delivery):
-    """What both kinds of destinations by HTTP have."""
+class DicomwebDestination(WebSite, Delivery):
+    """An archive that takes results by STOW-RS (PS3.18 10.5) and answers questions by QIDO-RS (10.6)."""
 
+    kind: Literal["dicomweb"]
     request_instances: Annotated[int, Field(ge=1, le=1000)] = 16  # in one request
     request_mb: Annotated[int, Field(ge=1, le=4096)] = 64  # in one request, unless a single instance is larger
 
 
-class DicomwebDestination(WebDestination):
-    """An archive that takes results by STOW-RS (PS3.18 10.5) and answers questions by QIDO-RS (10.6)."""
-
-    kind: Literal["dicomweb"]
-
-
-class OrthancDestination(WebDestination):
+class OrthancDestination(WebSite, Delivery):
     """An Orthanc that takes results by its REST interface."""
 
     kind: Literal["orthanc"]

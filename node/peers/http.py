@@ -17,7 +17,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from node.errors import BadSetting
 from node.peers import tls
 from node.peers.carrier import Broken, Unreachable
-from node.settings_web import WebSite
+from node.settings_web import WebSite, WebTls
 
 # urllib3 and dicomweb-client name URLs, and with them UIDs, in their messages; they are no part of any log of ours.
 for _name in ("urllib3", "dicomweb_client", "orthanc_api_client"):
@@ -63,7 +63,7 @@ class Session(requests.Session):
         self.trust_env = False  # no proxy and no .netrc of whoever started the node
         self.timeout = (site.connect_timeout_s, site.response_timeout_s)
         secure = site.url.startswith("https")
-        context = tls.web_client_context(site.tls) if secure else None
+        context = tls.web_client_context(site.tls or WebTls()) if secure else None
         self.mount("http://", _Adapter(None))
         self.mount("https://", _Adapter(context))
         if site.token_file is not None:

@@ -32,11 +32,15 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("assemble", settings.Assemble),
     ("destinations", settings.DicomDestination),
     ("destinations", settings.FolderDestination),
+    ("destinations", settings.DicomwebDestination),
+    ("destinations", settings.OrthancDestination),
     ("rules", settings.Rule),
     ("kernels", settings.KernelCurve),
     ("engines", settings.Engines),
     ("decoder", settings.Decoder),
     ("page", settings.Page),
+    ("stow", settings.Stow),
+    ("sources", settings.OrthancSource),
 ]
 
 
