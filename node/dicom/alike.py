@@ -43,7 +43,7 @@ class Alike:
         keywords = f"{VERBATIM} {RESCALE}" if checks.modality == "CT" else VERBATIM
         self._verbatim = tuple(sorted(keep.tags(keywords)))
         self._signed = part10.text(self._sources[0].dataset, "PixelRepresentation") == "1"
-        self._may_be_empty = keep.tags("Laterality", *keep.CLASSIC[checks.modality].type_2)
+        self._may_be_empty = keep.tags("Laterality InversionTime", *keep.CLASSIC[checks.modality].type_2)
 
     @property
     def has_model(self) -> bool:

@@ -20,8 +20,10 @@ from node.dicom.scale import Scales
 from node.dicom.source_slices import Source
 from node.errors import Refuse
 
-_open: Final[dict[str, tuple[Job, tuple[Source, ...], ClassicSeries]]] = {}
-"""The series that was asked for last: a series that is written range by range reads its sources once."""
+_MOST_OPEN: Final = 2
+_sources: Final[dict[str, tuple[Source, ...]]] = {}
+_series: Final[dict[str, tuple[Job, ClassicSeries]]] = {}
+"""Those that were asked for last: a series that is written range by range reads its sources once."""
 
 
 def write_series(request: dict[str, Any]) -> dict[str, Any]:
@@ -112,22 +114,34 @@ def _enhanced(
 
 
 def _opened(request: dict[str, Any]) -> tuple[Job, tuple[Source, ...], ClassicSeries]:
-    """Job and sources of a request; those of the last request again if it names the same ones."""
+    """Job and sources of a request; known ones if it names the same job and the same, unchanged files."""
     paths = [Path(path) for path in request["sources"]]
     frames = request.get("frames") or [0] * len(paths)
     stats = [path.stat() for path in dict.fromkeys(paths)]
-    same = [request["job"], request["sources"], frames, [(s.st_ino, s.st_size, s.st_mtime_ns) for s in stats]]
-    key = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
-    if key not in _open:
+    files = _digest(request["sources"], frames, [(s.st_ino, s.st_size, s.st_mtime_ns) for s in stats])
+    key = _digest(files, request["job"])
+    if key not in _series:
         job = Job.of(request["job"])
         if wrong := validate.job(job):
             raise Refuse(f"The job can't be written: {'; '.join(wrong)}.")
-        slices = source_slices.read(paths, frames)
+        if files not in _sources:
+            _remember(_sources, files, source_slices.read(paths, frames))
+        slices = _sources[files]
         _check_sources(slices, job)
         series = ClassicSeries(job, slices, part10.text(slices[0].dataset, "StudyInstanceUID"))
-        _open.clear()
-        _open[key] = (job, slices, series)
-    return _open[key]
+        _remember(_series, key, (job, series))
+    job, series = _series[key]
+    return job, tuple(series.sources), series
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _remember(known: dict[str, Any], key: str, what: object) -> None:
+    while len(known) >= _MOST_OPEN:
+        del known[next(iter(known))]
+    known[key] = what
 
 
 def _check_result(voxels: NDArray[Any], padding: NDArray[Any] | None, slices: tuple[Source, ...]) -> None:

@@ -63,9 +63,7 @@ class Job:
 
     def series_uid(self, study_uid: str, form: str = "classic") -> str:
         """Series Instance UID of what this job makes; each form has a series of its own."""
-        if form != "classic":
-            return self._instance_uid(study_uid, role=f"{form} series", index=0)
-        return uids.series_uid(kind=self.kind, study_uid=study_uid, **self._identity())
+        return uids.form_series_uid(uids.series_uid(kind=self.kind, study_uid=study_uid, **self._identity()), form)
 
     def instance_uid(self, study_uid: str, index: int) -> str:
         """SOP Instance UID of single-frame image `index`, 1..N."""

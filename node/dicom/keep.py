@@ -144,13 +144,16 @@ def kept(source: Dataset, *, signed: bool, form: Form) -> Dataset:
     return part10.dataset_of(taken)
 
 
+_CONDITIONAL = ("Laterality", "InversionTime")
+
+
 class Keeper:
     """What `kept` takes, encoded, from source after source of one series: the same bytes are looked at once."""
 
     def __init__(self, form: Form) -> None:
         self._form = form
         self._known: dict[tuple[int, str | None, bytes | None, bool], bytes | None] = {}
-        self._empty = {keyword: _encoded(_empty(keyword)) for keyword in (*form.type_2, "Laterality")}
+        self._empty = {keyword: _encoded(_empty(keyword)) for keyword in (*form.type_2, *_CONDITIONAL)}
 
     def encoded(self, elements: Mapping[int, Element], source: Dataset, *, signed: bool) -> dict[int, bytes]:
         """Tag -> the whole element, Explicit VR Little Endian.
@@ -206,6 +209,9 @@ def _missing(taken: Container[int], source: Dataset, form: Form) -> Iterator[str
         and part10.text(source, "BodyPartExamined") not in UNPAIRED
     ):
         yield "Laterality"
+    # Type 2C of an MR image: where the sequence inverts, the time is stated, as unknown if need be (PS3.3 C.8.3.1).
+    if _number("InversionTime") not in taken and "IR" in (part10.values(source, "ScanningSequence") or ()):
+        yield "InversionTime"
 
 
 def copied(item: Dataset, *, signed: bool = False, dropped: frozenset[int] = frozenset()) -> Dataset:

@@ -43,6 +43,11 @@ def series_uid(
     return duid(kind, study_uid, model, version, weights_sha256, parameters_sha256, input_digest, generation)
 
 
+def form_series_uid(series: str, form: str) -> str:
+    """Series Instance UID of a form of a derived series, each of which has its own; `series`: of the classic one."""
+    return series if form == "classic" else duid("series", form, series)
+
+
 def instance_uid(
     *,
     kind: str,

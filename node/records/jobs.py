@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from node.dicom.uids import form_series_uid
 from node.records import events
 from node.records.states import DeliveryState, DispatchState, JobState
 from node.records.tables import DELIVERIES, DISPATCHES, INSTANCES, JOB_SETS, JOBS, RESULTS, SERIES, SETS
@@ -201,12 +202,21 @@ def finish_derive(
     series_uid: str,
     description: str,
     results: Sequence[Mapping[str, Any]],
+    forms: Mapping[str, str] | None = None,
 ) -> None:
-    """Record the objects of a job and what is to go where, all or nothing."""
+    """Record the objects of a job and what is to go where, all or nothing.
+
+    results: columns of RESULTS; `form` is classic where it is not said
+    forms:   destination -> the form that it takes, classic if it is not named. A form that was not made is replaced by
+             the one that was
+    """
     job = get(connection, key)
     rows = [{**result, "job_id": key, "number": number} for number, result in enumerate(results, start=1)]
     connection.execute(insert(RESULTS).on_conflict_do_nothing(), rows)
+    made = {row.get("form", "classic") for row in rows}
     for destination in job["destinations"]:
+        form = (forms or {}).get(destination, "classic")
+        form = form if form in made else min(made)
         dispatch = {
             "job_id": key,
             "destination": destination,
@@ -224,6 +234,7 @@ def finish_derive(
                 "updated_at": at,
             }
             for row in rows
+            if row.get("form", "classic") == form
         ]
         connection.execute(insert(DELIVERIES).on_conflict_do_nothing(), deliveries)
     note(
@@ -238,15 +249,21 @@ def finish_derive(
     events.add(connection, at=at, kind="derived", subject=key, series=series_uid, instances=len(rows))
 
 
-def study_and_series(connection: Connection, key: str) -> tuple[str, str]:
-    """Study Instance UID, and Series Instance UID of the derived series."""
+def study_and_series(connection: Connection, key: str, destination: str | None = None) -> tuple[str, str]:
+    """Study Instance UID, and Series Instance UID of the derived series in the form that a destination takes."""
     row = connection.execute(
         select(SERIES.c.study_uid, JOBS.c.series_uid)
         .join(SETS, SETS.c.id == JOBS.c.set_id)
         .join(SERIES, SERIES.c.series_uid == SETS.c.series_uid)
         .where(JOBS.c.id == key)
     ).one()
-    return str(row.study_uid), str(row[1])
+    form = connection.execute(
+        select(RESULTS.c.form)
+        .join(DELIVERIES, DELIVERIES.c.sop_instance_uid == RESULTS.c.sop_instance_uid)
+        .where(DELIVERIES.c.job_id == key, DELIVERIES.c.destination == destination)
+        .limit(1)
+    ).scalar_one_or_none()
+    return str(row.study_uid), form_series_uid(str(row[1]), form or "classic")
 
 
 def first_out(connection: Connection, key: str, *, at: float) -> float | None:

@@ -142,7 +142,7 @@ class Deliverer:
             self._send(job_id, settings, parcels)
         if proof is None:
             return outcome
-        standing = proof.stand(self._consignment(job_id))
+        standing = proof.stand(self._consignment(job_id, settings.name))
         unproven = standing.pause_s is None and bool(standing.trouble)
         return replace(outcome, trouble=standing.trouble, proof_s=standing.pause_s, unproven=unproven)
 
@@ -152,7 +152,7 @@ class Deliverer:
         if self._clock() < self._silent_until.get(settings.name, 0.0):
             raise Unreachable("The destination did not answer a moment ago.")
         carrier = self._carrier(settings)
-        consignment = self._consignment(job_id)
+        consignment = self._consignment(job_id, settings.name)
         try:
             parcels = self._skip_what_is_there(consignment, settings, carrier, parcels)
             if parcels:
@@ -162,9 +162,9 @@ class Deliverer:
             raise
         self._silent_until.pop(settings.name, None)
 
-    def _consignment(self, job_id: str) -> Consignment:
+    def _consignment(self, job_id: str, destination: str) -> Consignment:
         with self._records.read() as connection:
-            study_uid, series_uid = jobs.study_and_series(connection, job_id)
+            study_uid, series_uid = jobs.study_and_series(connection, job_id, destination)
             job = jobs.get(connection, job_id)
         return Consignment(
             job_id=job_id,
