@@ -7,11 +7,10 @@ table may assign to frames; without one, only what is not ambiguous is taken.
 import struct
 from collections.abc import Sequence
 
-from node.dicom.part10 import Bytes, Part10, raw
+from node.dicom.part10 import Bytes, Part10
 from node.errors import Refuse
 
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-_OFFSETS, _LENGTHS = 0x7FE00001, 0x7FE00002  # Extended Offset Table and its lengths, PS3.3 C.7.6.3
 # How a frame begins that may go on in further fragments: SOI of JPEG and JPEG-LS, SOC and SIZ of JPEG 2000.
 _STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
 MAXIMUM_FRAGMENTS = 1_000_000
@@ -41,8 +40,7 @@ def encapsulated(part: Part10, number: int) -> bytes:
     """
     at, _, _ = part.pixel_data()
     if "fragments" not in part.known:
-        extended, lengths = raw(part.dataset, _OFFSETS), raw(part.dataset, _LENGTHS)
-        part.known["fragments"] = frames_of(part.data, at, part.frames, extended, lengths)
+        part.known["fragments"] = frames_of(part.data, at, part.frames, *part.known["offsets"])
     pieces = part.known["fragments"]
     return b"".join(part.data[start : start + length] for start, length in pieces[number - 1])
 

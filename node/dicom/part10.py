@@ -5,7 +5,6 @@ copied byte for byte, in whatever character set it is. Inflating is limited (one
 """
 
 import logging
-import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from pydicom.tag import BaseTag, Tag
 
 from node.dicom import byteorder
 from node.dicom.classes import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE, MAXIMUM_INFLATED_BYTES, TRANSFER_SYNTAXES
+from node.dicom.file_bytes import Bytes, FileBytes
 from node.errors import Refuse
 
 # pydicom's messages quote values of the data set; they are no part of any log of ours.
@@ -42,27 +42,6 @@ BROKEN = (
 )  # fmt: skip
 
 
-class FileBytes:
-    """The bytes of a file, read where they are asked for. Mapping it would count against the child's address space."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._size = os.fstat(self._descriptor).st_size
-
-    def __del__(self) -> None:
-        os.close(self._descriptor)
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, where: slice) -> bytes:
-        start, stop, _ = where.indices(self._size)
-        return os.pread(self._descriptor, max(0, stop - start), start)
-
-
-Bytes = bytes | FileBytes
-
-
 @dataclass(frozen=True, kw_only=True)
 class Part10:
     """One instance: File Meta values that count, raw elements before the pixels, and the encoded pixel element."""
@@ -76,7 +55,8 @@ class Part10:
     frame: int = 0  # 1..N where `dataset` is the view of one frame of an Enhanced object (`frames.view`)
     frames: int = 1  # how many frames the pixels hold, as the file says
     known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What was worked out of the file once, for the object and the views of its frames alike."""
+    """What was worked out of the file once, for the object and the views of its frames alike. `offsets`: values of
+    Extended Offset Table (7FE0,0001) and of its lengths, PS3.3 C.7.6.3."""
 
     def pixel_data(self) -> tuple[int, int, bool]:
         """Where the value of Pixel Data (7FE0,0010) lies in `data`: offset, length and whether it is encapsulated.
@@ -155,6 +135,7 @@ def _parse(data: Bytes, stream: BinaryIO) -> Part10:
         data=data,
         pixels_at=stream.tell(),
         frames=_frames(dataset),
+        known={"offsets": (raw(dataset, 0x7FE00001), raw(dataset, 0x7FE00002))},
     )
 
 
