@@ -4,7 +4,8 @@ import importlib.metadata
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,10 @@ from node.commands.run import alive
 from node.errors import NodeError
 from node.peers import dimse_query
 from node.peers.dimse_connect import Address
-from node.settings import Settings, load
+from node.peers.orthanc import OrthancClient
+from node.peers.stow import Senders
+from node.peers.tls import web_server_context
+from node.settings import OrthancSource, Settings, load
 from pipelines.pipeline import Pipeline
 
 _EARLIEST: Final = 1_767_225_600  # 2026-01-01: a clock before the software itself is wrong
@@ -44,6 +48,8 @@ def check(settings_file: Path) -> Iterator[Line]:
     yield Line(
         what="settings", good=True, text=f"{len(settings.rules)} rule(s), {len(settings.destinations)} destination(s)"
     )
+    for text in settings.unsafe():
+        yield Line(what="safety", good=False, text=text)
     if not settings.peers:
         yield Line(
             what="peers", good=False, text="No peer may send: add a [[peers]] table for each scanner or archive."
@@ -51,10 +57,13 @@ def check(settings_file: Path) -> Iterator[Line]:
     yield from _disk(settings)
     yield from _engines(settings, pipelines)
     yield from _receiver(settings)
-    address = app.address_of(settings)
+    address, carriers = app.address_of(settings), app.carriers_of(settings)
     for destination in settings.destinations:
         if destination.kind == "dicom":
             yield _echo(f"destination {destination.name}", address(destination))
+        elif destination.kind != "folder":
+            yield _asked(f"destination {destination.name}", destination.url, carriers(destination).probe)
+    yield from _by_http(settings)
     yield from _licences()
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
@@ -123,3 +132,33 @@ def _echo(what: str, address: Address) -> Line:
     except NodeError as error:
         return Line(what=what, good=False, text=str(error))
     return Line(what=what, good=True, text=f"C-ECHO answered by {address.called_ae} at {address.host}:{address.port}")
+
+
+def _by_http(settings: Settings) -> Iterator[Line]:
+    """The STOW-RS listener's secrets and certificates, and whether the Orthanc sources answer."""
+    if settings.stow is not None:
+        try:
+            Senders(settings.stow.senders)
+            if settings.stow.tls is not None:
+                web_server_context(settings.stow.tls)
+        except NodeError as error:
+            yield Line(what="stow", good=False, text=str(error))
+        else:
+            said = alive(settings, "web")
+            text = f"listening on port {said['port']}" if said else "not running; start it with `imaging-node run`"
+            yield Line(what="stow", good=True if said else None, text=text)
+    for source in settings.sources:
+
+        def probe(source: OrthancSource = source) -> None:
+            with closing(OrthancClient(source)) as client:
+                client.version()
+
+        yield _asked(f"source {source.name}", source.url, probe)
+
+
+def _asked(what: str, url: str, probe: Callable[[], None]) -> Line:
+    try:
+        probe()
+    except NodeError as error:
+        return Line(what=what, good=False, text=str(error))
+    return Line(what=what, good=True, text=f"answered at {url}")

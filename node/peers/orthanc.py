@@ -6,7 +6,7 @@ cut off; `http.Session` takes its place.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Final
 
 import requests
@@ -24,12 +24,18 @@ _BUSY: Final = frozenset({429, 503, 507})
 _NOT_HERE: Final = frozenset({401, 403, 405, 407})
 
 
-class Gone(Exception):
-    """Orthanc has no such resource any more."""
+class Gone(Broken):
+    """Orthanc has no such resource, or not any more."""
+
+
+class Refused(Broken):
+    """Orthanc answered a request with a failure of its own."""
+
+    status = 0
 
 
 class OrthancClient(OrthancApiClient):  # type: ignore[misc]  # the library has no types
-    """One Orthanc. Not for several threads at once. Every method raises Unreachable, Broken, Busy or Gone."""
+    """One Orthanc. Not for several threads at once. Every method raises Unreachable, Broken or Busy."""
 
     def __init__(self, site: WebSite) -> None:
         super().__init__(f"{site.url}/")
@@ -124,7 +130,7 @@ class OrthancClient(OrthancApiClient):  # type: ignore[misc]  # the library has 
         try:
             yield
         except api.ResourceNotFound as error:
-            raise Gone from error
+            raise Gone(f"{name}: what was asked for is not there.", fix="Check its url.") from error
         except api.HttpError as error:
             status, response = int(error.http_status_code or 0), error.request_response
             if status in _NOT_HERE:
@@ -132,19 +138,13 @@ class OrthancClient(OrthancApiClient):  # type: ignore[misc]  # the library has 
             if status in _BUSY:
                 after_s = None if response is None else retry_after_s(response)
                 raise Busy(f"{name}: answered {status}.", after_s=after_s or _PAUSE_S, fix="See its disk.") from error
-            raise Refused(status) from error
+            refused = Refused(f"{name}: answered {status}.", fix="See its log.")
+            refused.status = status
+            raise refused from error
         except api.OrthancApiException as error:
             raise Broken(f"{name}: {type(error).__name__}.", fix="See its log.") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Broken(f"{name}: the answer is none of Orthanc's.", fix="Check its url.") from error
-
-
-class Refused(Exception):
-    """Orthanc answered a request with a failure of its own."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(str(status))
-        self.status = status
 
 
 class OrthancCarrier:
@@ -189,7 +189,7 @@ class OrthancCarrier:
                     said = client.upload_part10(item)
                 except Refused as error:
                     if error.status >= 500:
-                        raise Broken(f"{self._settings.name}: answered {error.status}.", fix="See its log.") from error
+                        raise
                     later = error.status in (408, 409, 425)  # the same instance is being stored by another
                     fate = Fate.LATER if later else Fate.NEVER
                     if not answered(index, Answer(fate=fate, status=str(error.status))):
@@ -222,17 +222,8 @@ class OrthancCarrier:
                 fix="Metadata need a number from 1024 on, or a name of its UserMetadata.",
             ) from error
 
-    @contextmanager
-    def _client(self) -> Iterator[OrthancClient]:
-        client = OrthancClient(self._settings)
-        try:
-            yield client
-        except Gone as error:
-            raise Broken(f"{self._settings.name}: a resource went away meanwhile.") from error
-        except Refused as error:
-            raise Broken(f"{self._settings.name}: answered {error.status}.", fix="See its log.") from error
-        finally:
-            client.close()
+    def _client(self) -> AbstractContextManager[OrthancClient]:
+        return closing(OrthancClient(self._settings))
 
 
 # What Orthanc says of an upload. With OverwriteInstances a second upload replaces the first with the same bytes.

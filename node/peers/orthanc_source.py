@@ -15,8 +15,8 @@ from typing import Final
 from node.errors import NodeError, Retry
 from node.incoming import Rejected, Status
 from node.log import log
-from node.peers.carrier import Broken, Unreachable
-from node.peers.orthanc import Gone, OrthancClient, Refused
+from node.peers.carrier import Broken
+from node.peers.orthanc import Gone, OrthancClient
 from node.peers.taking import Taking
 from node.records import events, evidence, instances, sources
 from node.records.database import Records
@@ -59,10 +59,7 @@ class OrthancReader:
     def turn(self, stop: threading.Event) -> bool:
         """Deal with the next events. Returns whether those were all. Raises Retry."""
         with closing(OrthancClient(self._settings)) as client:
-            try:
-                return self._turn(client, stop)
-            except (Gone, Refused) as error:
-                raise Broken(f"{self._settings.name}: {type(error).__name__} {error}.", fix="See its log.") from error
+            return self._turn(client, stop)
 
     def _turn(self, client: OrthancClient, stop: threading.Event) -> bool:
         name = self._settings.name
@@ -93,8 +90,8 @@ class OrthancReader:
         """Fetch a series. One that breaks again and again is left where it is, so that others get through."""
         try:
             self._fetch(client, series_id)
-        except Unreachable:
-            raise
+        except Gone:
+            log.info("a series went away before it was fetched", source=self._settings.name)
         except Broken as error:
             broke = self._tries[1] + 1 if self._tries[0] == number else 1
             self._tries = (number, broke)
@@ -105,8 +102,6 @@ class OrthancReader:
                 events.add(
                     connection, at=self._clock(), kind="not-fetched", subject=series_id, source=self._settings.name
                 )
-        except Gone:
-            log.info("a series went away before it was fetched", source=self._settings.name)
 
     def _fetch(self, client: OrthancClient, series_id: str) -> None:
         info = client.series_info(series_id)
@@ -148,6 +143,8 @@ class OrthancReader:
             for block in client.file_blocks(orthanc_id):
                 file.feed(block)
             file.finish()
+        except Gone:
+            log.info("an instance went away before it was fetched", source=self._settings.name)
         except Rejected as error:
             self._taking.answered(int(error.status), file.size)
             log.warning("instance refused", status=f"{error.status:#06x}", why=error.comment)
