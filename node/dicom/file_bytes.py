@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 class FileBytes:
-    """Sliced like bytes. Mapping the file would count against the child's address space (RLIMIT_AS); reading does not."""
+    """Sliced like bytes. A mapped file would count against the address space of the child (RLIMIT_AS)."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

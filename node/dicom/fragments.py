@@ -7,7 +7,8 @@ table may assign to frames; without one, only what is not ambiguous is taken.
 import struct
 from collections.abc import Sequence
 
-from node.dicom.part10 import Bytes, Part10
+from node.dicom.file_bytes import Bytes
+from node.dicom.part10 import Part10
 from node.errors import Refuse
 
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
