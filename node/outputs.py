@@ -1,7 +1,7 @@
 """What a job made: DICOM objects below the spool's `out`, their records, and the numbers that they carry."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from engines.engine import EngineSpec
 from node.child import Child
 from node.dicom import codes
 from node.early import Early
+from node.log import log
 from node.prepared import Prepared
 from node.records import jobs, sets
 from node.records.database import Records
@@ -22,8 +23,9 @@ from pipelines.pipeline import Pipeline, Report
 class Outputs:
     """Writes the derived objects of jobs and records them.
 
-    node:  node_version, station_name, device_serial: written into derived objects
-    clock: seconds since the epoch
+    node:     node_version, station_name, device_serial: written into derived objects
+    clock:    seconds since the epoch
+    enhanced: destinations that take the enhanced form where the source was Enhanced
     """
 
     records: Records
@@ -31,6 +33,7 @@ class Outputs:
     child: Child
     node: Mapping[str, str]
     clock: Callable[[], float]
+    enhanced: frozenset[str] = frozenset()
 
     def whole(self, job_id: str) -> bool:
         """Whether a job has recorded objects and all of them are on disk as they were made."""
@@ -69,7 +72,19 @@ class Outputs:
         else:
             replies = early.complete(Report.from_json(job["report"]), result)
             reply = {**replies[0], "instances": [one for part in replies for one in part["instances"]]}
-        self._keep(job, reply)
+            if "enhanced" in (wanted := set(self._forms(job, prepared).values())):  # needs every slice
+                whole = self.write(job, prepared, result=result, pipeline=pipeline, spec=spec, forms=("enhanced",))
+                made = [one for one in whole["instances"] if one["form"] == "enhanced"]
+                classic = reply["instances"] if "classic" in wanted or not made else []
+                reply = {**reply, "instances": [*classic, *made], "instead": whole["instead"]}
+        if reply["instead"]:
+            log.warning("classic form instead of the enhanced one", job=job["id"][:12], reason=reply["instead"])
+        self._keep(job, reply, self._forms(job, prepared))
+
+    def _forms(self, job: Mapping[str, Any], prepared: Prepared) -> dict[str, str]:
+        """Destination -> the form that it takes."""
+        taking = self.enhanced if any(prepared.frames) else frozenset[str]()
+        return {name: "enhanced" if name in taking else "classic" for name in job["destinations"]}
 
     def write(
         self,
@@ -80,8 +95,14 @@ class Outputs:
         pipeline: Pipeline,
         spec: EngineSpec,
         slices: tuple[int, int] | None = None,
+        forms: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Write the objects of slices [first, last), or all; record nothing. Raises Refuse as `deriving.derive`."""
+        """Write objects and record nothing. Raises Refuse as `deriving.derive`.
+
+        slices: [first, last) of those to write, in the classic form; all if None
+        forms:  those to write; those that the destinations take if there is none
+        """
+        wanted = sorted(set(self._forms(job, prepared).values())) if slices is None else ["classic"]
         facts = {
             "input_digest": job["input_digest"],
             "generation": job["generation"],
@@ -97,6 +118,7 @@ class Outputs:
             out=self._folder(job["id"]) / str(job["generation"]),
             pipeline=pipeline,
             spec=spec,
+            forms=forms or wanted or ["classic"],
             slices=slices,
             job=facts,
             report=job["report"],
@@ -111,7 +133,7 @@ class Outputs:
     def _folder(self, job_id: str) -> Path:
         return self.spool.out / job_id[:2] / job_id
 
-    def _keep(self, job: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
+    def _keep(self, job: Mapping[str, Any], reply: Mapping[str, Any], forms: Mapping[str, str]) -> None:
         made = [
             {**{k: v for k, v in instance.items() if k != "path"}, "file": self._relative(instance["path"])}
             for instance in reply["instances"]
@@ -125,6 +147,7 @@ class Outputs:
                 series_uid=reply["series_instance_uid"],
                 description=reply["series_description"],
                 results=made,
+                forms=forms,
             )
 
     def _recorded(self, job_id: str) -> dict[str, tuple[str, str]]:

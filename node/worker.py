@@ -121,7 +121,10 @@ class Worker:
             specs=specs,
             clock=time.time,
         )
-        outputs = Outputs(records=self.records, spool=spool, child=child, node=facts, clock=time.time)
+        enhanced = frozenset(one.name for one in settings.destinations if one.enhanced)
+        outputs = Outputs(
+            records=self.records, spool=spool, child=child, node=facts, clock=time.time, enhanced=enhanced
+        )
         planes = app.planes_of(settings, spool) if settings.engines.eager else None
         maker = app.maker_of(settings)
         if planes is not None:
