@@ -93,9 +93,10 @@ class Child:
     def _answer(self, process: subprocess.Popen[bytes]) -> bytes:
         assert process.stdout is not None
         descriptor, parts, until = process.stdout.fileno(), b"", time.monotonic() + self._seconds
+        poll = select.poll()  # select.select ends at descriptor 1023, and a receiver may hold more
+        poll.register(descriptor, select.POLLIN)
         while not parts.endswith(b"\n"):
-            ready, _, _ = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
+            if not poll.poll(max(0.0, 1000 * (until - time.monotonic()))):
                 process.kill()
                 process.communicate()
                 self._process = None

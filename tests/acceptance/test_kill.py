@@ -29,7 +29,7 @@ SERIES = 5
 SLICES = 20
 ROUNDS_IN_CI = 6
 # As RELIABILITY §5 (a) weighs them.
-PARTS = ["receiver"] * 8 + ["worker"] * 6 + ["supervisor"] * 2 + ["child of worker"] * 3 + ["page"]
+PARTS = ["receiver"] * 4 + ["receiver-2"] * 4 + ["worker"] * 6 + ["supervisor"] * 2 + ["child of worker"] * 3 + ["page"]
 
 
 @dataclass(kw_only=True)
@@ -76,7 +76,7 @@ def run(folder: Path, rounds: int, seed: int) -> dict[str, object]:
     scans = [make_series(folder / f"scan{number}", slices=SLICES, seed=number) for number in range(SERIES)]
     account, killed = Account(), []
     with Orthanc(folder / "orthanc") as orthanc, StoreScp(folder / "storescp") as storescp:
-        raw = settings_for(folder, destinations=[orthanc, storescp], assemble={"quiet_s": 60.0})
+        raw = settings_for(folder, destinations=[orthanc, storescp], assemble={"quiet_s": 60.0}, receiver={"processes": 2})
         with RunningNode(folder, raw) as node:
             deadline = time.monotonic() + 60 + 20 * rounds
             senders = [

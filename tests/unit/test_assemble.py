@@ -254,7 +254,7 @@ def test_associations_of_a_dead_receiver_say_that_slices_are_missing(scene: Scen
     scene.opens("a")
     scene.brings("a", 0, 1, 2)
     with scene.records.write() as connection:
-        assert instances.close_lost_associations(connection, receiver="next", at=scene.now) == 1
+        assert instances.close_lost_associations(connection, receivers=["r"], at=scene.now) == 1
 
     assert scene.after(20) == []
     assert len(scene.after(11)) == 1
