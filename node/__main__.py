@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -113,6 +114,14 @@ def process(
 
 
 @app.command()
+def conformance(settings: SettingsFile = USUAL_SETTINGS) -> None:
+    """The DICOM conformance statement of a configuration, as Markdown."""
+    from node.commands.conformance import conformance as written
+
+    sys.stdout.write(written(settings))
+
+
+@app.command()
 def check(settings: SettingsFile = USUAL_SETTINGS, as_json: AsJson = False) -> None:
     """Settings, disk, engines, peers, licences and clock: all green, or why not."""
     from node.commands.check import check as run_check
@@ -199,6 +208,34 @@ def discard(
     with _records(settings) as records:
         done = decide.discard(records, job, by=by, why=reason)
     _print(done, as_json=as_json, text=lambda found: f"Discarded: {found['job'][:12]}")
+
+
+@app.command()
+def fetch(
+    source: Annotated[str, typer.Option("--from", metavar="NAME", help="The archive: a destination of kind dicom.")],
+    study: Annotated[str | None, typer.Option(metavar="UID", help="Study Instance UID.")] = None,
+    series: Annotated[str | None, typer.Option(metavar="UID", help="Series Instance UID.")] = None,
+    get: Annotated[bool, typer.Option("--get", help="By C-GET; default: C-MOVE to the running node.")] = False,
+    settings: SettingsFile = USUAL_SETTINGS,
+    as_json: AsJson = False,
+) -> None:
+    """Ask an archive for a study or a series. Exit status 0 only if all of it came."""
+    from node.commands.fetch import fetch as run_fetch
+    from node.log import configure
+
+    configure("error", part="fetch")
+    with _progress() as say:
+        fetched = run_fetch(
+            settings,
+            source,
+            study=study,
+            series=series,
+            get=get,
+            progress=lambda done, total: say(f"fetching {done} of {total}", done / max(total, 1)),
+        )
+    _print(asdict(fetched), as_json=as_json, text=texts.fetch)
+    if fetched.trouble:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -33,6 +33,7 @@ PACKAGES = {
     "dcmdjpeg": "dcmtk",
     "dcmdjpls": "dcmtk",
     "dcmdrle": "dcmtk",
+    "dcmqrscp": "dcmtk",
     "dcmsend": "dcmtk",
     "echoscu": "dcmtk",
     "gdcmconv": "libgdcm-tools",
@@ -171,6 +172,38 @@ class StoreScp(Peer):
     def files(self) -> list[Path]:
         """What has arrived, by name; a file that is still being written may be among it."""
         return sorted(path for path in self.folder.iterdir() if path.is_file())
+
+
+class DcmQrScp(Peer):
+    """DCMTK's dcmqrscp: a small archive with C-STORE, C-FIND, C-MOVE and C-GET."""
+
+    tool = "dcmqrscp"
+    aet = "DCMQRSCP"
+
+    def __init__(self, folder: Path, *, node: tuple[str, int]) -> None:
+        """node: AE title and port of the imaging node, the only move destination."""
+        super().__init__(folder)
+        area = folder / "area"
+        area.mkdir()
+        self.settings = folder / "dcmqrscp.cfg"
+        self.settings.write_text(
+            f"""NetworkTCPPort = {self.port}
+MaxPDUSize = 16384
+MaxAssociations = 16
+HostTable BEGIN
+node = ({node[0]}, {HOST}, {node[1]})
+HostTable END
+VendorTable BEGIN
+VendorTable END
+AETable BEGIN
+{self.aet} {area} RW (200, 1024mb) ANY
+AETable END
+"""
+        )
+
+    def command(self) -> list[str]:
+        """A process for each association."""
+        return [self.path, "--fork", "--config", str(self.settings)]
 
 
 class Orthanc(Peer):

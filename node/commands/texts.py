@@ -145,6 +145,15 @@ def _job_lines(job: dict[str, Any]) -> list[RenderableType]:
     return lines
 
 
+def fetch(found: dict[str, Any]) -> RenderableType:
+    """What an archive sent, and why not all if not."""
+    wanted = "" if found["wanted"] is None else f" of {found['wanted']}"
+    text = (
+        f"{found['arrived']}{wanted} instances are here; {found['failed']} failed, {found['warnings']} with a warning"
+    )
+    return Text(text + (f". {found['trouble'][:1].upper()}{found['trouble'][1:]}." if found["trouble"] else "."))
+
+
 def evaluate(found: dict[str, Any]) -> RenderableType:
     """Every line of acceptance of an engine, met or missed."""
     engine = found["engine"]

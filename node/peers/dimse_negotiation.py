@@ -20,7 +20,7 @@ from node.peers.dimse_connect import Address
 
 MAXIMUM_PDU: Final = 131_072  # what the node takes as requestor
 FIX: Final = "Check host, port and AE titles of the destination."
-_MOST_CONTEXTS: Final = 128  # PS3.8 9.3.2.2: odd numbers of one byte
+MOST_CONTEXTS: Final = 128  # PS3.8 9.3.2.2: odd numbers of one byte
 _APPLICATION_CONTEXT: Final = UID("1.2.840.10008.3.1.1.1")
 # What a peer can make of a bad PDU in pynetdicom's hands; every one of them means the same to the node.
 _UNREADABLE: Final = (ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError, OverflowError)
@@ -32,20 +32,19 @@ class NoContext(Unreachable):
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """One presentation context. `both_roles`: the node would be SCP of this class, too (PS3.7 D.3.3.4)."""
+    """One presentation context. `as_scp`: the node would be SCP of this class, not SCU (PS3.7 D.3.3.4)."""
 
     abstract_syntax: str
     transfer_syntaxes: tuple[str, ...]
-    both_roles: bool = False
+    as_scp: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """A presentation context that the peer took, and the roles that the node may play in it."""
+    """A presentation context that the peer took, and whether the node may be SCP in it."""
 
     abstract_syntax: str
     transfer_syntax: str
-    as_scu: bool
     as_scp: bool
 
 
@@ -68,9 +67,9 @@ def request(address: Address, proposals: Sequence[Proposal]) -> bytes:
     implementation = ImplementationClassUIDNotification()
     implementation.implementation_class_uid = UID(address.implementation_uid)
     information: list[Any] = [length, implementation]
-    for sop_class in sorted({proposal.abstract_syntax for proposal in proposals if proposal.both_roles}):
+    for sop_class in sorted({proposal.abstract_syntax for proposal in proposals if proposal.as_scp}):
         role = SCP_SCU_RoleSelectionNegotiation()
-        role.sop_class_uid, role.scu_role, role.scp_role = UID(sop_class), True, True
+        role.sop_class_uid, role.scu_role, role.scp_role = UID(sop_class), False, True
         information.append(role)
     primitive.user_information = information
     pdu = A_ASSOCIATE_RQ()
@@ -98,14 +97,14 @@ def answer(kind: int, body: bytes, proposals: Sequence[Proposal], *, purpose: st
 
 
 def _contexts(proposals: Sequence[Proposal]) -> list[Any]:
-    if len(proposals) > _MOST_CONTEXTS:
-        raise ValueError(f"{len(proposals)} presentation contexts; an association has {_MOST_CONTEXTS}")
+    if len(proposals) > MOST_CONTEXTS:
+        raise ValueError(f"{len(proposals)} presentation contexts; an association has {MOST_CONTEXTS}")
     contexts = []
     for number, proposal in enumerate(proposals):
         context = build_context(proposal.abstract_syntax, list(proposal.transfer_syntaxes))
         context.context_id = 2 * number + 1
-        if proposal.both_roles:
-            context.scu_role = context.scp_role = True
+        if proposal.as_scp:
+            context.scu_role, context.scp_role = False, True
         contexts.append(context)
     return contexts
 
@@ -127,7 +126,6 @@ def _agreement(pdu: bytes, proposals: Sequence[Proposal]) -> Agreement:
             int(context.context_id or 0): Accepted(
                 abstract_syntax=str(context.abstract_syntax),
                 transfer_syntax=str(context.transfer_syntax[0]),
-                as_scu=bool(context.as_scu),
                 as_scp=bool(context.as_scp),
             )
             for context in found
