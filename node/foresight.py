@@ -17,7 +17,7 @@ from node.planes import Recipe
 from node.settings import Rule
 from node.stages.route import outside
 from pipelines.match import misfits
-from pipelines.pipeline import Parameters, Pipeline
+from pipelines.pipeline import Parameters, Pipeline, Tilt
 from pipelines.volume import pixel_mm
 
 _SINGLE: Final = frozenset({"", "0", "1"})
@@ -66,7 +66,8 @@ def expected(
     for rule in rules:
         pipeline = pipelines[rule.pipeline]
         spec = specs[pipeline.engine]
-        if pipeline.roles or spec.z_support != 0 or pipeline.tiles.shape != (1, 0, 0):
+        straightened = pipeline.takes.tilt is Tilt.CORRECT  # needs the whole stack
+        if pipeline.roles or straightened or spec.z_support != 0 or pipeline.tiles.shape != (1, 0, 0):
             continue
         settled = pipeline.parameters.settle(rule.parameters, [header])
         takes = replace(pipeline.takes, minimum_slices=1)

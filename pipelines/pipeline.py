@@ -15,6 +15,13 @@ from pipelines.volume import Volume
 Range = tuple[float, float]
 
 
+class Tilt(StrEnum):
+    """What becomes of a stack whose slices lean (gantry tilt)."""
+
+    REFUSE = "refuse"  # beyond `tilt_deg_max`; up to there the network takes the slices as they are
+    CORRECT = "correct"  # up to `tilt_deg_max` the network gets an upright volume; beyond, the series is refused
+
+
 @dataclass(frozen=True, kw_only=True)
 class Requires:
     """What the network was made for; outside of it a series is stored, not processed. Bounds belong to the range.
@@ -26,6 +33,7 @@ class Requires:
     kvp:                 KVP (0018,0060)
     tilt_deg_max:        largest angle between the slice normal and the stacking direction
     rows, columns:       of the image, pixels
+    tilt:                what becomes of a tilted stack
     """
 
     modality: str
@@ -36,6 +44,7 @@ class Requires:
     tilt_deg_max: float
     rows: tuple[int, int]
     columns: tuple[int, int]
+    tilt: Tilt = Tilt.REFUSE
 
 
 @dataclass(frozen=True, kw_only=True)

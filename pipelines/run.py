@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.engine import Engine, EngineFailed
-from pipelines.pipeline import Check, Checked, Finding, Parameters, Pipeline, Report
+from pipelines.pipeline import Check, Checked, Finding, Parameters, Pipeline, Report, Tilt
 from pipelines.steps.by_slice import BySlice, Pair, same_shape
 from pipelines.steps.tiles import pad_to_multiple
+from pipelines.steps.tilt import Shear, tilted_back, upright
 from pipelines.volume import Volume
 
 _NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
 Plane = NDArray[np.float32]
+_AIR_HU = -1024.0  # where a straightened CT has no slice
 
 
 def infer(
@@ -29,7 +31,7 @@ def infer(
     into: NDArray[np.float32] | None = None,
     known: Callable[[int], Plane | None] = lambda index: None,
 ) -> Volume:
-    """Slice by slice through the engine.
+    """Slice by slice through the engine; a tilted stack straightened before, where the pipeline says so.
 
     volume:     (z, y, x) in HU; left as it is
     parameters: values of the job, for pipelines that take any
@@ -39,6 +41,8 @@ def infer(
     returns:    same shape, affine, unit and padding; padding and voxels outside `keep_outside` equal the source
     raises:     ShapeOutsideProfile, EngineFailed
     """
+    if pipeline.takes.tilt is Tilt.CORRECT and not Shear.of(volume).is_straight:
+        return _straightened(pipeline, engine, volume, parameters, progress, into)
     chosen = Parameters(values=parameters, pixel_mm=volume.pixel_mm)
     result = np.empty_like(volume.voxels, subok=False) if into is None else into
     total = volume.voxels.shape[0]
@@ -50,6 +54,31 @@ def infer(
             made = plane(pipeline, engine, volume.voxels[index], padding, here)
         result[index] = made
         progress(index + 1, total)
+    return Volume(voxels=result, affine=volume.affine, unit=volume.unit, padding=volume.padding)
+
+
+def _straightened(
+    pipeline: Pipeline,
+    engine: Engine,
+    volume: Volume,
+    parameters: Mapping[str, Any],
+    progress: Callable[[int, int], None],
+    into: NDArray[np.float32] | None,
+) -> Volume:
+    """`infer` on an upright volume; what the network changed there is brought back to the slices as they came."""
+    fill = _AIR_HU if volume.unit == "HU" else 0.0
+    others = {role: upright(other, fill=fill) for role, other in volume.others.items()}
+    straight = replace(upright(volume, fill=fill), others=others)
+    made = infer(pipeline, engine, straight, parameters=parameters, progress=lambda done, of: None)
+    change = tilted_back(made.voxels - straight.voxels, volume)
+    result = np.empty_like(volume.voxels, subok=False) if into is None else into
+    lowest, highest = pipeline.keep_outside
+    for index, source in enumerate(volume.voxels):
+        keep = (source < lowest) | (source > highest)
+        if volume.padding is not None:
+            keep |= volume.padding[index]
+        result[index] = np.where(keep, source, source + change[index])
+        progress(index + 1, len(volume.voxels))
     return Volume(voxels=result, affine=volume.affine, unit=volume.unit, padding=volume.padding)
 
 

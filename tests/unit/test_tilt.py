@@ -1,13 +1,18 @@
 """A tilted stack is straightened where its pipeline says so, and what the network left alone comes back to the bit."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipelines.ct_denoise import CT_DENOISE
+from pipelines.pipeline import Tilt
+from pipelines.run import infer
 from pipelines.steps.tilt import Shear, tilted_back, upright
 from pipelines.volume import Volume
+from tests.unit.test_pipeline_run import Arithmetic, nothing
 
 SPACING_MM = (2.5, 0.8, 0.9)
 AIR = -1000.0
@@ -118,3 +123,38 @@ def test_a_shear_along_both_axes_is_corrected() -> None:
     assert straight.padding is not None
     error = np.abs(straight.voxels - body(places(straight.affine, straight.voxels.shape)))[~straight.padding]
     assert error.max() < 7.0
+
+
+CORRECTING = replace(CT_DENOISE, takes=replace(CT_DENOISE.takes, tilt=Tilt.CORRECT, tilt_deg_max=30.0))
+
+
+def test_a_pipeline_that_corrects_tilt_gives_its_network_an_upright_volume() -> None:
+    source, engine = scanned(16.5), Arithmetic(lambda image: image + np.float32(10.0))
+    seen = []
+
+    result = infer(CORRECTING, engine, source, progress=lambda done, total: seen.append((done, total)))
+
+    _, rows, columns = upright(source, fill=-1024.0).voxels.shape
+    wanted = (-(-rows // 8) * 8, -(-columns // 8) * 8)
+    assert {feed.shape[2:] for feed in engine.seen} == {wanted}
+    assert result.voxels.shape == source.voxels.shape
+    assert np.array_equal(result.affine, source.affine)
+    change = (result.voxels - source.voxels)[:, 2:-2, 2:-2]
+    assert np.allclose(change, 10.0, atol=1e-3)
+    assert seen == [(done, 10) for done in range(1, 11)]
+
+
+def test_a_network_that_changes_nothing_gives_the_tilted_source_back_to_the_bit() -> None:
+    source = scanned(16.5)
+
+    result = infer(CORRECTING, Arithmetic(lambda image: image), source, progress=nothing)
+
+    assert np.array_equal(result.voxels, source.voxels)
+
+
+def test_shipped_pipelines_take_slices_as_they_are() -> None:
+    source, engine = scanned(16.5), Arithmetic(lambda image: image)
+
+    infer(CT_DENOISE, engine, source, progress=nothing)
+
+    assert {feed.shape for feed in engine.seen} == {(1, 1, 64, 56)}
