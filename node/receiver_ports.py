@@ -59,7 +59,6 @@ def prepare_ports(settings: Settings) -> None:
         log.info("the DICOM port without TLS stays closed", port=receiver.port)
     if receiver.tls is not None:
         ports.require_free(receiver.host, receiver.tls.port, setting="receiver.tls")
-        certificate.require_private(receiver.tls.key)
         tls.server_context(receiver.tls)
         left_s = certificate.expires_at(receiver.tls.certificate) - time.time()
         if left_s < _EXPIRES_SOON_S:

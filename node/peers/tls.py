@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from node.errors import BadSetting
+from node.peers.certificate import require_private
 from node.settings_tls import Tls
 from node.settings_web import StowTls, WebTls
 
@@ -55,6 +56,8 @@ def _loaded(context: ssl.SSLContext, settings: Tls | StowTls | WebTls) -> ssl.SS
     context.minimum_version = _MINIMUM[settings.minimum]
     context.set_ciphers(SUITES)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if settings.key is not None:
+        require_private(settings.key)
     if settings.certificate is not None:
         try:
             context.load_cert_chain(settings.certificate, settings.key)
