@@ -34,7 +34,8 @@ def show(records: Records, key: str, assemble: Assemble | None = None) -> dict[s
     raises:   BadSetting
     """
     with records.read() as connection:
-        of_study = sets.series_of_study(connection, key)
+        # Some senders give a series the UID of its study: the series is what was asked for, then.
+        of_study = [] if instances.of_series(connection, key) else sets.series_of_study(connection, key)
     if of_study:
         series = [show(records, uid, assemble) for uid in of_study]
         return {"study_uid": key, "series": series, "gatherings": series[0]["gatherings"]}
