@@ -13,7 +13,7 @@ from typing import Any, Final
 from node import app
 from node.dicom import part10
 from node.errors import BadSetting, Refuse
-from node.records import instances, jobs, overview, sets
+from node.records import gatherings, instances, jobs, overview, sets
 from node.records.database import Records
 from node.records.states import Ending, JobState
 from node.settings import Settings, load, parse
@@ -152,6 +152,9 @@ def _wait(worker: Worker, records: Records) -> None:
         with records.read() as connection:
             states = overview.jobs(connection)
             unrouted = overview.sets(connection)["frozen"]
+            studies = gatherings.counts(connection)
+        if studies["waiting"] or studies["ready"]:
+            unrouted += 1  # their job is made at a later tick
         if not unrouted and all(not count or state in _ENDED for state, count in states.items()):
             return
         pause.wait(0.05)

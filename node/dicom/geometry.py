@@ -103,16 +103,6 @@ class Stack:
     tilt_deg: float  # of the gantry: between the slice normal and the stacking direction, or as the header says
 
 
-def order_by_position(headers: Sequence[Header]) -> tuple[int, ...]:
-    """Indices of the headers by rising position along the normal of the first slice.
-
-    raises: Unreadable as `Grid.of`
-    """
-    grids = [Grid.of(header) for header in headers]
-    depths = [float(grid.position @ grids[0].normal) for grid in grids]
-    return tuple(sorted(range(len(grids)), key=lambda index: (depths[index], index)))
-
-
 def stack(headers: Sequence[Header]) -> Stack:
     """Order slices and say whether they are one even stack; never raises on bad headers, states the problem instead."""
     if not headers:

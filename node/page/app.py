@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from node.metrics import Level, exposition
-from node.records import overview
+from node.records import gatherings, overview
 from node.records.database import Records
 from node.spool import Spool
 
@@ -42,6 +42,12 @@ def levels(records: Records, spool: Spool) -> list[Level]:
         return [
             Level(name="sets", text="Complete sets by state", label="state", values=overview.sets(connection)),
             Level(name="jobs", text="Jobs by state", label="state", values=overview.jobs(connection)),
+            Level(
+                name="studies",
+                text="Studies and rules that take several series, by state",
+                label="state",
+                values=gatherings.counts(connection),
+            ),
             Level(
                 name="series_open",
                 text="Series that are not complete yet",

@@ -26,7 +26,7 @@ def test_slices_are_ordered_by_position_whatever_order_they_came_in() -> None:
 def test_the_order_follows_the_normal_and_not_the_table() -> None:
     downward = ("1", "0", "0", "0", "-1", "0")
 
-    assert geometry.order_by_position([header(z, ImageOrientationPatient=downward) for z in (0, 2)]) == (1, 0)
+    assert geometry.stack([header(z, ImageOrientationPatient=downward) for z in (0, 2)]).order == (1, 0)
 
 
 @pytest.mark.parametrize(
