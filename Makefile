@@ -46,7 +46,7 @@ peers:
 	@deploy/setup-venv.sh "$(PYTHON)" .venv
 
 .venv/.runtime: .venv/pyvenv.cfg deploy/lock/runtime.txt pyproject.toml
-	@echo "Installing the node into .venv (332 MB, once) ..."
+	@echo "Installing the node into .venv (337 MB, once) ..."
 	@$(PIP) install --require-hashes --requirement deploy/lock/runtime.txt
 	@$(PROJECT)
 	@touch $@
