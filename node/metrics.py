@@ -49,6 +49,8 @@ class Metrics:
     eager_slices: Counter
     last_in_to_first_out: Histogram
     starts: Counter
+    instances_purged: Counter
+    purged_bytes: Counter
     certificate_expires: Gauge
 
 
@@ -86,6 +88,8 @@ METRICS: Final = Metrics(
     last_in_to_first_out=Histogram(
         _P + "last_in_to_first_out_seconds", "Last slice in to first derived slice confirmed", buckets=_WAIT_BUCKETS
     ),
+    instances_purged=Counter(_P + "instances_purged", "Received files removed because they were kept long enough"),
+    purged_bytes=Counter(_P + "purged_bytes", "Their bytes"),
     starts=Counter(
         _P + "process_starts", "Starts of the node's processes; more than one each says that some died", ["part"]
     ),

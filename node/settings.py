@@ -32,6 +32,7 @@ class Node(Part):
     station_name: Annotated[str, Field(max_length=16, pattern=r"^[A-Z0-9_-]+$")] = "IMAGING-NODE"
     device_serial: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._-]+$")] = "0"
     disk_reserve_mb: Annotated[int, Field(ge=0)] = 1024  # below this much free space C-STORE is answered A700
+    keep_days: Annotated[float, Field(gt=0)] | Literal["forever"] = 30  # files of series that are done with
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

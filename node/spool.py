@@ -4,6 +4,7 @@ Received files lie in a folder for each hour, so that a group of them needs one 
 was renamed there and never recorded is found by the name of the process that made it, once that one is dead.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -19,7 +20,7 @@ from node.disk import SpoolFailed, SpoolFull, is_broken, is_full
 from node.disk import output_folder as output_folder
 from node.disk import sync_folder as sync_folder
 from node.disk import written_aside as written_aside
-from node.errors import BadSetting, NodeError
+from node.errors import BadSetting, NodeError, Refuse
 from node.log import log
 
 _NO_ROOM: Final = "Less disk space is free than node.disk_reserve_mb."
@@ -120,7 +121,12 @@ class Spool:
         return SpoolFailed(f"{_FAILED[:-1]}: {error.strerror}.", fix=_FAILED_FIX)
 
     def path(self, file: str) -> Path:
-        """Where a file of the records lies. Names without a folder are of versions that had 256 of them."""
+        """Where a file of the records lies. Names without a folder are of versions that had 256 of them.
+
+        raises: Refuse if it was purged
+        """
+        if not file:
+            raise Refuse("A received file of this series was purged.", fix="Send the series again, then replay.")
         return self._in / file if "/" in file else self._in / file[:2] / file
 
     def holds(self, file: str, sha256: str) -> bool:
@@ -150,6 +156,18 @@ class Spool:
     def _make(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True, mode=0o700)
         sync_folder(self._in)  # also if another process made it: that one may not have come to its sync yet
+
+    def results(self, job_id: str) -> Path:
+        """Where the results of a job lie, in a folder for each generation."""
+        return self.out / job_id[:2] / job_id
+
+    def remove_empty_folders(self) -> None:
+        """Those of hours that are over; what is still to come has folders of its own."""
+        now = time.strftime("%Y%m%d%H", time.gmtime(time.time() - 3600))
+        for folder in self._in.glob("20????????"):
+            if folder.name < now:
+                with contextlib.suppress(OSError):  # it is not empty
+                    folder.rmdir()
 
     def discard(self, file: str) -> None:
         """Remove a received file that nothing names."""

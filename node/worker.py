@@ -24,6 +24,7 @@ from node.outputs import Outputs
 from node.parts import Parts
 from node.peers import dimse_query
 from node.peers.dimse_connect import Address
+from node.purge import purge
 from node.records import commitments, deliveries, jobs, sets
 from node.records.database import Records, url
 from node.routing import Router
@@ -36,6 +37,7 @@ from pipelines.pipeline import Pipeline
 
 _TICK_S: Final = 0.15
 _RESUME_EVERY_S: Final = 2.0
+_PURGE_EVERY_S: Final = 3600.0
 _KNOWN_ANSWERS_EVERY_S: Final = 24 * 3600.0
 
 
@@ -59,6 +61,7 @@ class Worker:
         self._resume_at = 0.0
         self._everything_is_here = False
         self._known_answers_at = time.monotonic() + _KNOWN_ANSWERS_EVERY_S
+        self._purge_at = time.monotonic() + 60.0  # not at once: what waits since the last stop goes first
         self._resumed: set[tuple[str, str, int]] = set()
 
     def __enter__(self) -> "Worker":
@@ -210,6 +213,9 @@ class Worker:
         for ready in self.router.ready(everything_is_here=self._everything_is_here):
             flow.start_job(ready.job_id, str(ready.run))
             self.router.started(ready)
+        if time.monotonic() >= self._purge_at:
+            self._purge_at = time.monotonic() + _PURGE_EVERY_S
+            self._purge()
         if time.monotonic() >= self._known_answers_at:
             self._known_answers_at = time.monotonic() + _KNOWN_ANSWERS_EVERY_S
             self._ask_engines()
@@ -230,6 +236,12 @@ class Worker:
         for job_id, destination in proven:
             with self.records.write() as connection:
                 commitments.settle(connection, job_id, destination, at=time.time())
+
+    def _purge(self) -> None:
+        keep_days = self._settings.node.keep_days
+        if keep_days != "forever":
+            spool = app.spool_of(self._settings)
+            purge(self.records, spool, keep_days=keep_days, clock=time.time)
 
     def _ask_engines(self) -> None:
         """The known answers once more. A file that was changed ends the worker, which then says so at every start."""
