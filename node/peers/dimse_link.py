@@ -17,18 +17,22 @@ from node.peers import dimse_message as message
 from node.peers import dimse_negotiation as negotiation
 from node.peers.carrier import Broken, Unreachable
 from node.peers.dimse_connect import Address, connect
+from node.peers.dimse_fragments import COMMAND, LAST, Buffers, behind, cut
 from node.peers.dimse_message import Field
 from node.peers.dimse_negotiation import Accepted, NoContext, Proposal
 
 _MOST_COMMAND: Final = 1 << 14
 _MOST_NEGOTIATION: Final = 1 << 20
-_LAST: Final = 0x02  # PS3.8 E.2: bit 1, last fragment; bit 0, command
-_COMMAND: Final = 0x01
 _MOST_BUFFERS: Final = 512  # of one sendmsg; Linux takes 1024
 _RELEASE_RQ: Final = struct.pack(">BBLL", 5, 0, 4, 0)
 _RELEASE_RP: Final = struct.pack(">BBLL", 6, 0, 4, 0)
 _ABORT: Final = struct.pack(">BBLBBBB", 7, 0, 4, 0, 0, 0, 0)
 _SMALLEST_PDU: Final = 128
+# What to look at when a peer ends the connection in the negotiation, by whether the node speaks TLS.
+_FIX: Final = {
+    False: "Check host, port and AE titles of the destination, and whether it wants TLS.",
+    True: "Check that the peer accepts the node's certificate, and the AE titles.",
+}
 _LARGEST_FRAGMENT: Final = 1 << 18  # to a peer that sets no limit
 
 
@@ -97,7 +101,7 @@ class Link:
             body = bytearray(length)
             self._fill(memoryview(body))
         except Broken as error:
-            raise Unreachable(f"{self._purpose}: {error.message}.", fix=negotiation.FIX) from error
+            raise Unreachable(f"{self._purpose}: {error.message}.", fix=_FIX[self._tls]) from error
         answer = negotiation.answer(kind, bytes(body), proposals, purpose=self._purpose)
         if not answer.accepted:
             self._established = True  # it was accepted, of no use, and is to be aborted
@@ -129,28 +133,19 @@ class Link:
             buffers += self.fragments(context, memoryview(data), last=True)
         self._send_all(buffers)
 
-    def send_part(self, buffers: list[bytes | memoryview]) -> None:
+    def send_part(self, buffers: Buffers) -> None:
         """Send what `command` and `fragments` made. Raises Broken."""
         self._wait(self._address.response_s)
         self._send_all(buffers)
 
-    def command(self, context: int, command: message.Values) -> list[bytes | memoryview]:
+    def command(self, context: int, command: message.Values) -> Buffers:
         """A command set as a P-DATA-TF, in fragments if the peer wants them."""
-        return self._cut(context, memoryview(message.encode(command)), control=_COMMAND, last=True)
+        data = memoryview(message.encode(command))
+        return cut(context, data, size=self._fragment, control=COMMAND, last=True)
 
-    def fragments(self, context: int, data: memoryview, *, last: bool) -> list[bytes | memoryview]:
+    def fragments(self, context: int, data: memoryview, *, last: bool) -> Buffers:
         """A part of a data set as P-DATA-TFs of the size that the peer takes: headers, and slices of `data`."""
-        return self._cut(context, data, control=0, last=last)
-
-    def _cut(self, context: int, data: memoryview, *, control: int, last: bool) -> list[bytes | memoryview]:
-        buffers: list[bytes | memoryview] = []
-        size, end = self._fragment, len(data)
-        for at in range(0, max(end, 1), size):
-            piece = data[at : at + size]
-            final = last and at + size >= end
-            header = (4, 0, len(piece) + 6, len(piece) + 2, context, control | (_LAST if final else 0))
-            buffers += (struct.pack(">BBLLBB", *header), piece)
-        return buffers
+        return cut(context, data, size=self._fragment, control=0, last=last)
 
     def receive(self, seconds: float | None = None) -> Message:
         """The next message's command set. Raises Broken; TimeoutError after `seconds`, if they are given."""
@@ -159,12 +154,12 @@ class Link:
         try:
             while True:
                 context, control, piece = self._next_fragment()
-                if not control & _COMMAND:
+                if not control & COMMAND:
                     raise Broken("the peer sent a data set without a command")
                 command += piece
                 if len(command) > _MOST_COMMAND:
                     raise Broken(f"a command set of more than {_MOST_COMMAND} bytes")
-                if control & _LAST:
+                if control & LAST:
                     break
             return Message(context=context, command=message.decode(command))
         except ValueError as error:
@@ -192,9 +187,9 @@ class Link:
                 _, control, piece = self._next_fragment()
             except Broken as error:
                 raise Broken(f"{self._purpose}: {error.message}.") from error
-            if control & _COMMAND:
+            if control & COMMAND:
                 raise Broken(f"{self._purpose}: the peer sent a command inside a data set.")
-            last = bool(control & _LAST)
+            last = bool(control & LAST)
             yield piece
 
     def release(self) -> None:
@@ -276,7 +271,7 @@ class Link:
                 raise Broken("the peer closed the connection")
             view = view[got:]
 
-    def _send_all(self, buffers: list[bytes | memoryview]) -> None:
+    def _send_all(self, buffers: Buffers) -> None:
         try:
             if self._tls:
                 self._socket.settimeout(max(self._until - time.monotonic(), 0.001))
@@ -285,7 +280,7 @@ class Link:
                 return
             while buffers:
                 self._socket.settimeout(max(self._until - time.monotonic(), 0.001))
-                buffers = _behind(buffers, self._socket.sendmsg(buffers[:_MOST_BUFFERS]))
+                buffers = behind(buffers, self._socket.sendmsg(buffers[:_MOST_BUFFERS]))
         except OSError as error:
             raise self._ended(error, "took no more data") from error
 
@@ -293,13 +288,8 @@ class Link:
         if isinstance(error, TimeoutError):
             return Broken(f"the peer {late}")
         self._established = False
+        if isinstance(error, ssl.SSLEOFError):
+            return Broken("the peer closed the connection without the end that TLS has")
+        if isinstance(error, ssl.SSLError):  # TLS 1.3 says so only now
+            return Broken(f"the peer ended TLS ({(error.reason or 'no reason').replace('_', ' ').lower()})")
         return Broken(f"the connection broke off ({error.strerror or type(error).__name__})")
-
-
-def _behind(buffers: list[bytes | memoryview], sent: int) -> list[bytes | memoryview]:
-    """What is left of the buffers behind the first `sent` bytes."""
-    for index, buffer in enumerate(buffers):
-        if sent < len(buffer):
-            return [memoryview(buffer)[sent:], *buffers[index + 1 :]]
-        sent -= len(buffer)
-    return []

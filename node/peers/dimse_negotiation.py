@@ -1,5 +1,6 @@
 """Asking for an association, by pynetdicom's PDUs (PS3.8 9.3.2 to 9.3.4, PS3.7 D.3.3)."""
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,7 +24,10 @@ FIX: Final = "Check host, port and AE titles of the destination."
 MOST_CONTEXTS: Final = 128  # PS3.8 9.3.2.2: odd numbers of one byte
 _APPLICATION_CONTEXT: Final = UID("1.2.840.10008.3.1.1.1")
 # What a peer can make of a bad PDU in pynetdicom's hands; every one of them means the same to the node.
-_UNREADABLE: Final = (ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError, OverflowError)
+_UNREADABLE: Final = (
+    ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError, OverflowError, AssertionError,
+    struct.error,
+)  # fmt: skip
 
 
 class NoContext(Unreachable):
