@@ -9,7 +9,6 @@ import datetime as dt
 import json
 import os
 import platform
-import statistics
 import sys
 import tempfile
 import time
@@ -21,8 +20,9 @@ from typing import Any
 import pytest
 
 from engines.store import load_spec
-from tests.bench.flow import through_the_node
-from tests.bench.transfer import Say, receive, receiver_memory, send, series_maker
+from tests.bench.flow import report, through_the_node
+from tests.bench.network import receive, report_receive, report_send, send
+from tests.bench.transfer import Say, receiver_memory, series_maker
 from tests.peers import run_tool
 
 
@@ -94,33 +94,16 @@ def _machine(given: argparse.Namespace) -> dict[str, Any]:
 def _report(result: Mapping[str, Any]) -> Iterator[str]:
     yield ", ".join(f"{name} {value}" for name, value in result["machine"].items())
     if "receive" in result:
-        yield "\n**Receive**, instances/s; the node syncs before each answer, the others do not\n"
-        yield "| how | node | storescp | Orthanc | node / storescp | node / Orthanc |"
-        yield "|---|---:|---:|---:|---:|---:|"
-        for case, rates in result["receive"].items():
-            node, dcmtk, orthanc = (statistics.median(rates[name]) for name in ("node", "storescp", "Orthanc"))
-            row = f"{node:.0f} | {dcmtk:.0f} | {orthanc:.0f} | {node / dcmtk:.2f} | {node / orthanc:.2f}"
-            yield f"| {case} | {row} |"
+        yield from report_receive(result["receive"])
     if "send" in result:
-        yield "\n**Send** into storescp, one association, instances/s\n"
-        yield "| storescp and dcmsend | node | dcmsend | node / dcmsend |"
-        yield "|---|---:|---:|---:|"
-        for case, rates in result["send"].items():
-            node, dcmtk = (statistics.median(rates[name]) for name in ("node", "dcmsend"))
-            yield f"| {case} | {node:.0f} ({_spread(rates['node'])}) | {dcmtk:.0f} | {node / dcmtk:.2f} |"
+        yield from report_send(result["send"])
     if "memory" in result:
         yield "\n**Receiver's peak resident memory**, MB\n"
         yield "| when | MB |"
         yield "|---|---:|"
         yield from (f"| {when} | {size:.0f} |" for when, size in result["memory"].items())
     if "flow" in result:
-        yield "\n**Through the node**, seconds but for the line that says otherwise\n"
-        yield "| what | median | spread |"
-        yield "|---|---:|---:|"
-        for what, values in result["flow"].items():
-            yield f"| {what} | {_number(statistics.median(values))} | {_spread(values)} |"
-        sizes = ", ".join(f"{part} {size:.0f} MB" for part, size in result["flow_memory"].items())
-        yield f"\nPeak resident memory of the node's processes: {sizes}."
+        yield from report("Through the node", result["flow"], result["flow_memory"])
     yield f"\nThe whole run took {result['seconds']} s.\n"
 
 
