@@ -158,9 +158,10 @@ class Outputs:
         return str(Path(path).relative_to(self.spool.root))
 
     def _series_number(self, job: Mapping[str, Any], pipeline: Pipeline) -> int:
-        if job["series_number"] is not None:
-            return int(job["series_number"])
         with self.records.write() as connection:
+            # Of the records: chunks are written with the job as it was before the first of them got the number.
+            if (known := jobs.get(connection, job["id"])["series_number"]) is not None:
+                return int(known)
             source = sets.members(connection, job["set_id"])[0]
             text = source.header.get("SeriesNumber", ("",))
             number = int(text[0]) if text and text[0].lstrip("+-").isdigit() else None
