@@ -20,10 +20,8 @@ from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import BadSetting, Refuse
 from node.peers.carrier import Carrier
 from node.peers.dicom import DicomCarrier
-from node.peers.dicomweb import Dicomweb
 from node.peers.dimse_connect import Address
 from node.peers.folder import FolderCarrier
-from node.peers.orthanc import OrthancCarrier
 from node.planes import Planes
 from node.proof import Proof
 from node.records import instances
@@ -222,8 +220,12 @@ def carriers_of(settings: Settings) -> Callable[[Destination], Carrier]:
         if destination.kind == "dicom":
             return DicomCarrier(address(destination))
         if destination.kind == "dicomweb":
+            from node.peers.dicomweb import Dicomweb  # here: receivers start sooner without the libraries behind them
+
             return Dicomweb(destination)
         if destination.kind == "orthanc":
+            from node.peers.orthanc import OrthancCarrier
+
             return OrthancCarrier(destination)
         return FolderCarrier(destination.path)
 

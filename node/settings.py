@@ -22,6 +22,7 @@ from node.settings_web import DicomwebDestination as DicomwebDestination
 from node.settings_web import OrthancDestination as OrthancDestination
 from node.settings_web import OrthancSource as OrthancSource
 from node.settings_web import Stow as Stow
+from node.settings_web import WebSite
 from pipelines.kernels import Measured, outside_training
 
 
@@ -179,6 +180,11 @@ class Settings(Part):
                 "login before 127.0.0.1, or in a closed network set page.without_login = true"
             )
         return found
+
+    @property
+    def sites(self) -> list[WebSite]:
+        """Everybody who is called by HTTP."""
+        return [*(d for d in self.destinations if isinstance(d, WebSite)), *self.sources]
 
     @property
     def takes_by_http(self) -> bool:

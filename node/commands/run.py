@@ -29,6 +29,8 @@ _SILENT_S = 10.0
 
 def node(settings_file: Path) -> int:
     """Check everything, then supervise. Returns the exit status."""
+    from node.peers.http import require_usable  # here: the parts start sooner without it
+
     settings = load(settings_file)
     configure(settings.node.log_level, part="node")
     os.umask(0o077)  # received images and records are nobody else's business
@@ -36,6 +38,7 @@ def node(settings_file: Path) -> int:
     _backend_runs(settings, settings_file, specs)
     app.prepare_state(settings)
     receiver_ports.require_safe(settings)
+    require_usable(settings.sites)
     receiver_ports.prepare_ports(settings)
     require_free(settings.page.host, settings.page.port, setting="page")
     if settings.stow is not None:

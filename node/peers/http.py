@@ -7,6 +7,7 @@ for ever or repeat a POST whose answer was lost.
 import logging
 import ssl
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,6 +120,12 @@ class Session(requests.Session):
             response.close()
         # There is no public way to hand a body over; requests does the same to itself.
         response._content = bytes(body)
+
+
+def require_usable(sites: Iterable[WebSite]) -> None:
+    """Look at every secret and certificate before anything is called. Raises BadSetting."""
+    for site in sites:
+        Session(site).close()
 
 
 def _never_sent(error: requests.RequestException) -> bool:

@@ -150,6 +150,11 @@ class OrthancReader:
             log.warning("instance refused", status=f"{error.status:#06x}", why=error.comment)
             if error.status is Status.OUT_OF_RESOURCES:
                 raise Retry("No room for what a source has.", fix="Free some disk space.") from error
+        except NodeError:
+            raise
+        except Exception as error:  # whatever broke here: the instance is still at the source
+            log.exception("an instance of a source was not stored")
+            raise Broken("The node could not store what a source has.", fix="See its log.") from error
         else:
             self._taking.answered(int(Status.SUCCESS), file.size)
         finally:

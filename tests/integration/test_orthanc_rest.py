@@ -22,7 +22,7 @@ from node.records.evidence import Source
 from node.settings import Settings, parse
 from node.settings_web import OrthancDestination, OrthancSource
 from tests.peers import HOST, Orthanc, wait_until
-from tests.running_node import settings_for
+from tests.running_node import cli, settings_for, write_toml
 from tests.scripted_http import Reply, ScriptedServer
 
 SLICES = 5
@@ -314,3 +314,12 @@ def test_a_resource_that_is_gone_is_told_apart(free_port: int) -> None:
         site = OrthancSource.model_validate({"kind": "orthanc", "name": "o", "url": server.url})
         with contextlib.closing(OrthancClient(site)) as client, pytest.raises(Gone):
             client.series_info("x")
+
+
+def test_a_secret_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    raw = settings_for(tmp_path)
+    site = {"name": "away", "url": "https://archive.example", "token_file": str(tmp_path / "none")}
+    raw["sources"] = [{"kind": "orthanc", **site}]
+    status, _, trouble = cli("run", "-c", write_toml(tmp_path / "node.toml", raw))
+    assert status == 2
+    assert "cannot be read" in trouble

@@ -26,6 +26,7 @@ from tests.authority import Authority
 from tests.conftest import SHARED
 from tests.peers import HOST, free_port, wait_until
 from tests.running_node import settings_for
+from tests.system_calls import Step, events, traced
 from tests.web_part import MULTIPART, WebPart, multipart, raw_http, status_of
 
 SLICES = 4
@@ -394,3 +395,34 @@ def test_an_instance_of_1_gib_does_not_fill_memory(tmp_path: Path) -> None:
         answer = requests.post(f"{part.url}/studies", data=body(), headers={"Content-Type": MULTIPART}, timeout=280)
         assert (answer.status_code, taken(answer)) == (200, [uid])
         assert part.peak_mb() <= 300
+
+
+def test_more_requests_than_may_be_are_told_to_come_back(tmp_path: Path, series: list[Path]) -> None:
+    body = multipart([series[0].read_bytes()])
+    head = f"POST /studies HTTP/1.1\r\nHost: x\r\nContent-Type: {MULTIPART}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with (
+        WebPart(tmp_path, stow={"maximum_requests": 1}) as part,
+        socket.create_connection((HOST, part.port), 5) as slow,
+    ):
+        slow.sendall(head.encode() + body[:100])
+        wait_until("the slow one is inside", lambda: len(part.endings()) == 1)
+        busy = post(part, body)
+        assert (busy.status_code, busy.headers["retry-after"]) == (503, "5")
+        slow.sendall(body[100:])
+        assert slow.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert post(part, body).status_code == 200
+        assert part.endings() == ["released", "released"]
+
+
+def test_an_answer_comes_after_file_folder_and_record_are_synced(tmp_path: Path, series: list[Path]) -> None:
+    """RELIABILITY §5 d, test 1, for the answer to a request."""
+    trace = tmp_path / "trace"
+    with WebPart(tmp_path) as part, traced([part.pid], trace):
+        assert post(part, multipart([series[0].read_bytes()])).status_code == 200
+        time.sleep(0.5)
+    text = trace.read_text(errors="replace")
+    seen = [(event.step, event.ended) for event in events(text)]
+    last = {step: max(at for one, at in seen if one is step) for step in Step if step is not Step.ANSWER}
+    first_file = min(at for one, at in seen if one is Step.FILE)
+    (answer,) = (number for number, line in enumerate(text.splitlines()) if "HTTP/1.1 200" in line)
+    assert first_file < last[Step.RENAME] < last[Step.FOLDER] < last[Step.RECORD] < answer
