@@ -1,10 +1,12 @@
 """Small jobs of the child beside decoding and deriving."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from node.dicom import decode, derive, part10, pixels
+from node.dicom.part10 import Part10
 
 __all__ = ["decode", "derive", "ready", "same_pixels"]
 
@@ -21,5 +23,12 @@ def same_pixels(request: dict[str, Any]) -> dict[str, Any]:
     returns: same
     raises:  Refuse if one cannot be decoded
     """
-    first, second = (pixels.pixel_values(part10.read(path))[0] for path in request["paths"])
-    return {"same": first.shape == second.shape and bool(np.array_equal(first, second))}
+    first, second = (part10.read(path) for path in request["paths"])
+    if first.frames != second.frames:
+        return {"same": False}
+    return {"same": all(_same_frame(first, second, frame) for frame in range(1, first.frames + 1))}
+
+
+def _same_frame(first: Part10, second: Part10, frame: int) -> bool:
+    one, other = (pixels.pixel_values(replace(part, frame=frame))[0] for part in (first, second))
+    return bool(np.array_equal(one, other))

@@ -17,7 +17,7 @@ from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from node.child import Child
-from node.dicom import decode, frames, gate, part10, stacks
+from node.dicom import compare, decode, frames, gate, part10, stacks
 from node.dicom.pixels import pixel_values
 from node.errors import Refuse
 from tests.dicom_phantom import slice_of_ct
@@ -308,3 +308,14 @@ def test_frames_of_a_large_object_are_read_one_by_one(tmp_path: Path) -> None:
     assert reply["shape"] == [3, side, side]
     assert np.array_equal(np.load(voxels)[1].ravel(), np.arange(side * side) % 2000 + 1 - 1024)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < max(before, 400 << 10)
+
+
+def test_two_encodings_of_one_object_are_the_same_and_one_other_frame_is_not(tmp_path: Path) -> None:
+    path = enhanced(tmp_path / "e.dcm", frames=3)
+    again = rewritten(path, tmp_path / "r.dcm", RLELossless)
+    ds = pydicom.dcmread(path)
+    ds.PixelData = ds.PixelData[:-2] + bytes([ds.PixelData[-2] ^ 1, ds.PixelData[-1]])
+    ds.save_as(tmp_path / "other.dcm")
+
+    assert compare.same_pixels({"paths": [path, str(again)]}) == {"same": True}
+    assert compare.same_pixels({"paths": [path, str(tmp_path / "other.dcm")]}) == {"same": False}
