@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 
-from node.dicom import part10, pixels
+from node.dicom import decode, frames, part10, pixels, stacks
 from node.dicom.classes import TRANSFER_SYNTAXES
 from node.errors import Refuse
 from tests import reference
@@ -39,8 +39,8 @@ MALFORMED = {"TC0395_meta_glen_max.dcm", "TC0445_duplicate_tags.dcm"}
 def ours(path: Path) -> NDArray[np.int32]:
     """Stored values (frame, y, x) as the node decodes them."""
     part = part10.read(path)
-    frames = [replace(part, frame=number) for number in range(1, part.frames + 1)]
-    return np.stack([pixels.pixel_values(frame)[0].astype(np.int32) for frame in frames])
+    views = [replace(part, frame=number) for number in range(1, part.frames + 1)]
+    return np.stack([pixels.pixel_values(view)[0].astype(np.int32) for view in views])
 
 
 def test_every_real_file_that_is_decoded_equals_the_reference(shared_data: Path, tmp_path: Path) -> None:
@@ -67,6 +67,41 @@ def test_the_files_without_a_reference_are_those_that_it_gives_up_on(
 ) -> None:
     with pytest.raises((AssertionError, AttributeError)):
         reference.decoded(shared_data / "odd" / "malformed" / name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "slope", "intercept"),
+    [("mr_t1_ge_fruit", 1.0, 0.0), ("mr_t1gd_siemens_vs-seg-001", 1.0, 0.0), ("mr_t1_siemens_trio", 1.0, 0.0)],
+)
+def test_a_classic_mr_becomes_a_volume_in_its_own_units(
+    shared_data: Path, tmp_path: Path, folder: str, slope: float, intercept: float
+) -> None:
+    files = sorted((shared_data / "dicom" / folder).iterdir())
+    request = {"slices": [[str(path), 0] for path in files], "voxels": f"{tmp_path}/v.npy"}
+
+    reply = decode.prepare_series(request | {"padding": f"{tmp_path}/p.npy"})
+
+    expected = np.concatenate([reference.decoded(files[index], tmp_path) for index in reply["order"]])
+    assert reply["unit"] == "MR"
+    assert np.array_equal(np.load(tmp_path / "v.npy"), expected.astype(np.float32) * slope + intercept)
+
+
+def test_a_part_of_an_enhanced_mr_becomes_a_volume_in_its_own_units(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "dicom" / "enhanced_multiframe" / "mr_philips_fieldmap_212fr.dcm"
+    (listed,) = frames.frame_headers({"paths": [str(path)]})["headers"]
+    headers = [{keyword: tuple(values) for keyword, values in header.items()} for header in listed]
+    phase = stacks.split([headers])[3]
+    numbers = [one.frame for one in phase.slices]
+    request = {"slices": [[str(path), number] for number in numbers], "voxels": f"{tmp_path}/v.npy"}
+
+    reply = decode.prepare_series(request | {"padding": f"{tmp_path}/p.npy"})
+
+    stored = reference.decoded(path, tmp_path)
+    order = [numbers[index] - 1 for index in reply["order"]]
+    slope, intercept = (np.float32(phase.slices[0].header[word][0]) for word in ("RescaleSlope", "RescaleIntercept"))
+    assert phase.label == "ComplexImageComponent=PHASE,EchoTime=4.6"
+    assert len(order) == 53
+    assert np.array_equal(np.load(tmp_path / "v.npy"), stored[order].astype(np.float32) * slope + intercept)
 
 
 @pytest.fixture(scope="module")
