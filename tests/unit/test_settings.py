@@ -101,7 +101,7 @@ def test_an_unknown_key_is_named_at_every_level(path: tuple[str | int, ...], key
         (("rules", 0, "where", "PatientName"), "A*", "rule 'ct' asks for 'PatientName'; known are "),
         (("rules", 0, "where", "KVP"), {"min": 9, "max": 1}, "rules.0.where.KVP: a range from 9 to 1 holds nothing"),
         (("rules", 0, "where", "KVP"), [], "rules.0.where.KVP: a set holds at least one text or number"),
-        (("assemble", "ask"), "desk", "assemble.ask names 'desk', which is no destination of kind dicom"),
+        (("assemble", "ask"), "desk", "assemble.ask names 'desk', which is no destination that can be asked"),
         (("assemble", "quiet_s"), 0, "assemble.quiet_s: Input should be greater than 0"),
         (("assemble", "settle_s"), -1, "assemble.settle_s: Input should be greater than 0"),
         (("node", "log_level"), "loud", "node.log_level: Input should be 'debug', 'info', 'warning' or 'error'"),
