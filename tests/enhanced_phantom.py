@@ -19,6 +19,20 @@ LEGACY = {"CT": "1.2.840.10008.5.1.4.1.1.2.2", "MR": "1.2.840.10008.5.1.4.1.1.4.
 SERIES = f"{ROOT}.20"
 DIMENSIONS = f"{ROOT}.21"
 
+_OF_AN_IMAGE = (
+    "SpecificCharacterSet StudyDate StudyTime SeriesDate SeriesTime ContentDate ContentTime AccessionNumber "
+    "Modality Manufacturer ReferringPhysicianName StudyDescription SeriesDescription ManufacturerModelName "
+    "PatientName PatientID PatientBirthDate PatientSex BodyPartExamined PatientPosition StudyInstanceUID StudyID "
+    "SeriesNumber FrameOfReferenceUID PositionReferenceIndicator SamplesPerPixel PhotometricInterpretation Rows "
+    "Columns BitsAllocated BitsStored HighBit PixelRepresentation DeviceSerialNumber SoftwareVersions"
+)
+_OF_AN_EXAMINATION = (
+    "SpecificCharacterSet StudyDate StudyTime SeriesDate SeriesTime ContentDate ContentTime AccessionNumber "
+    "ReferringPhysicianName StudyDescription SeriesDescription PatientName PatientID PatientBirthDate PatientSex "
+    "BodyPartExamined PatientPosition ProtocolName StudyID SeriesNumber PositionReferenceIndicator SamplesPerPixel "
+    "PhotometricInterpretation Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation"
+)
+
 Change = Callable[[Dataset], None]
 
 
@@ -60,13 +74,7 @@ def legacy(path: Path, slices: Sequence[Dataset], modality: str = "CT") -> str:
     """Write what a converter makes of single-frame images (PS3.3 A.70): what has no group is unassigned, as it came."""
     first = slices[0]
     ds = Dataset()
-    for keyword in (
-        "SpecificCharacterSet StudyDate StudyTime SeriesDate SeriesTime ContentDate ContentTime AccessionNumber "
-        "Modality Manufacturer ReferringPhysicianName StudyDescription SeriesDescription ManufacturerModelName "
-        "PatientName PatientID PatientBirthDate PatientSex BodyPartExamined PatientPosition StudyInstanceUID StudyID "
-        "SeriesNumber FrameOfReferenceUID PositionReferenceIndicator SamplesPerPixel PhotometricInterpretation Rows "
-        "Columns BitsAllocated BitsStored HighBit PixelRepresentation DeviceSerialNumber SoftwareVersions"
-    ).split():
+    for keyword in _OF_AN_IMAGE.split():
         if keyword in first:
             setattr(ds, keyword, first[keyword].value)
     ds.SOPInstanceUID, ds.SeriesInstanceUID, ds.InstanceNumber = f"{SERIES}.90", f"{ROOT}.29", 1
@@ -79,7 +87,10 @@ def legacy(path: Path, slices: Sequence[Dataset], modality: str = "CT") -> str:
     for keyword in ("ConvolutionKernel", "KVP", "ProtocolName", "ScanningSequence", "SequenceVariant", "EchoTime"):
         if keyword in first:
             setattr(unassigned, keyword, first[keyword].value)
-    ds.SharedFunctionalGroupsSequence = [item(UnassignedSharedConvertedAttributesSequence=[unassigned])]
+    shared = item(UnassignedSharedConvertedAttributesSequence=[unassigned])
+    shared.PixelValueTransformationSequence = [item(RescaleIntercept="-1024", RescaleSlope="1", RescaleType="HU")]
+    shared.FrameVOILUTSequence = [item(WindowCenter="40", WindowWidth="400")]
+    ds.SharedFunctionalGroupsSequence = [shared]
     groups = []
     for number, one in enumerate(slices, start=1):
         own = item(XRayTubeCurrent=one.XRayTubeCurrent) if "XRayTubeCurrent" in one else item()
@@ -97,12 +108,7 @@ def legacy(path: Path, slices: Sequence[Dataset], modality: str = "CT") -> str:
 
 def _root(first: Dataset, modality: str, number: int) -> Dataset:
     ds = Dataset()
-    for keyword in (
-        "SpecificCharacterSet StudyDate StudyTime SeriesDate SeriesTime ContentDate ContentTime AccessionNumber "
-        "ReferringPhysicianName StudyDescription SeriesDescription PatientName PatientID PatientBirthDate PatientSex "
-        "BodyPartExamined PatientPosition ProtocolName StudyID SeriesNumber PositionReferenceIndicator SamplesPerPixel "
-        "PhotometricInterpretation Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation"
-    ).split():
+    for keyword in _OF_AN_EXAMINATION.split():
         setattr(ds, keyword, first[keyword].value)
     ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME" if modality == "CT" else "T1", "NONE"]
     ds.SOPInstanceUID, ds.StudyInstanceUID, ds.SeriesInstanceUID = f"{SERIES}.{number}", STUDY, SERIES
