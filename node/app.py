@@ -177,12 +177,15 @@ def planes_of(settings: Settings, spool: Spool) -> Planes:
         free_bytes=spool.free_bytes,
         keep_bytes=2 * spool.reserve_bytes,
         limit=settings.engines.eager_mb << 20,
+        maker=maker_of(settings),
     )
 
 
 def maker_of(settings: Settings) -> str:
     """What computes results, beside weights and input: slices made ahead by anything else are not used."""
-    libraries = ("imaging-node", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tritonclient")
+    run = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tritonclient")
+    decode = ("pydicom", "pillow", "pyjpegls", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
+    libraries = ("imaging-node", *run, *decode)
     found = [f"{one.name} {one.version}" for one in map(_library, libraries) if one is not None]
     return ", ".join([*found, settings.engines.model_dump_json()])
 

@@ -1,7 +1,7 @@
 """The arrays of a job between its stages: a folder of its own on disk, not synced, gone when the job has ended."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +28,13 @@ class Arrays:
         """Remove what a job left; nothing happens if there is nothing."""
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
-    def decode(self, job_id: str, part: SetPart, role: str = "") -> Prepared:
-        """One volume of all slices of a part. Raises Refuse if the pixels are not what the headers promise."""
+    def decode(self, job_id: str, part: SetPart, role: str = "", *, ready: Mapping[str, str] | None = None) -> Prepared:
+        """One volume of all slices of a part. Raises Refuse if the pixels are not what the headers promise.
+
+        ready: received file -> file of its slice, decoded ahead
+        """
         slices = [(one.path, one.frame) for one in part.slices]
-        return preparing.prepare(self.child, slices, self.folder(job_id) / role)
+        return preparing.prepare(self.child, slices, self.folder(job_id) / role, ready=ready)
 
     def volume(self, job_id: str, prepared: Prepared, part: Callable[[], SetPart], role: str = "") -> Volume:
         """A volume of a job, mapped from disk.

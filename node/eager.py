@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from engines.engine import EngineSpec
 from node.child import Child
+from node.dicom.plane_files import DecodedPlane
 from node.errors import NodeError, Refuse
 from node.foresight import Expected, expected
 from node.log import log
@@ -197,10 +198,10 @@ class Eager:
     def _made(self, instance: Instance, wanted: Expected) -> bool:
         """Make one slice; False if a complete series is in the engine."""
         try:
-            source, padding = self._planes.read(self._planes.source(instance))
+            source = DecodedPlane.read(self._planes.source(instance))
             with self._planes.working(instance.series_uid):
                 began = time.monotonic()
-                made = self._inference.ahead(wanted.pipeline, source, padding, wanted.parameters)
+                made = self._inference.ahead(wanted.pipeline, source.voxels, source.padding, wanted.parameters)
                 seconds = time.monotonic() - began
             if made is None:
                 return False

@@ -55,6 +55,15 @@ class Making:
     clock: Callable[[], float]
     followings: Followings = field(default_factory=Followings)
 
+    def ready(self, job: Mapping[str, Any]) -> dict[str, str]:
+        """Received file -> file of its slice, of those that were decoded ahead."""
+        if self.planes is None:
+            return {}
+        with self.records.read() as connection:
+            members = sets.members(connection, job["set_id"])
+        found = {str(self.spool.path(member.file)): self.planes.source(member) for member in members}
+        return {file: str(plane) for file, plane in found.items() if plane.exists()}
+
     def make(
         self,
         job: Mapping[str, Any],
@@ -118,8 +127,8 @@ class Making:
         pipeline: Pipeline,
         spec: EngineSpec,
     ) -> Early | None:
-        if self.outputs.any(job["id"]):
-            return None  # objects of it have left: what comes now may have to be another generation
+        if not self.outputs.may_be_early(job, prepared):
+            return None
 
         def write(report: Report, chunk: tuple[int, int], result: Path) -> dict[str, Any]:
             said = {**job, "report": report.to_json()}

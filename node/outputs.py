@@ -40,9 +40,13 @@ class Outputs:
         known = self._recorded(job_id)
         return bool(known) and all(self.spool.holds(file, sha256) for file, sha256 in known.values())
 
-    def any(self, job_id: str) -> bool:
-        """Whether objects of a job are recorded."""
-        return bool(self._recorded(job_id))
+    def may_be_early(self, job: Mapping[str, Any], prepared: Prepared) -> bool:
+        """Whether slices may be written before the verdict.
+
+        Not where objects of the job are recorded: what comes now may have to be another generation. Nor where nobody
+        takes the classic form: the enhanced one needs every slice.
+        """
+        return not self._recorded(job["id"]) and "classic" in self._forms(job, prepared).values()
 
     def make(
         self,
@@ -127,7 +131,7 @@ class Outputs:
 
     def discard(self, job_id: str) -> None:
         """Remove objects that were written and not recorded."""
-        if not self.any(job_id):
+        if not self._recorded(job_id):
             shutil.rmtree(self._folder(job_id), ignore_errors=True)
 
     def _folder(self, job_id: str) -> Path:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from node.dicom.plane_files import DecodedPlane
 from node.records.instances import Instance
 
 Plane = NDArray[np.float32]
@@ -55,14 +56,18 @@ class Planes:
     free_bytes: of its disk
     keep_bytes: of them are left to others
     limit:      bytes that all files may take together
+    maker:      as `app.maker_of` says; what another one decoded is not used
     """
 
-    def __init__(self, root: Path, *, free_bytes: Callable[[], int], keep_bytes: int, limit: int) -> None:
+    def __init__(
+        self, root: Path, *, free_bytes: Callable[[], int], keep_bytes: int, limit: int, maker: str = ""
+    ) -> None:
+        self._decoder = hashlib.sha256(maker.encode()).hexdigest()[:16]
         self._root, self._free_bytes, self._keep_bytes, self._limit = root, free_bytes, keep_bytes, limit
 
     def source(self, instance: Instance) -> Path:
         """Where the decoded slice of a single-frame object lies."""
-        return self._folder(instance.series_uid) / f"{instance.sha256}.source"
+        return self._folder(instance.series_uid) / f"{instance.sha256}.{self._decoder}.source"
 
     def made(self, instance: Instance, recipe: Recipe) -> Path:
         """Where the slice lies that a recipe makes of it."""
@@ -92,11 +97,6 @@ class Planes:
         taken = sum(file.stat().st_size for file in self._root.glob("*/*") if file.exists())
         return taken < self._limit and self._free_bytes() > self._keep_bytes
 
-    def read(self, path: Path) -> tuple[Plane, NDArray[np.bool_]]:
-        """A decoded slice and its padding, (y, x) each. Raises FileNotFoundError."""
-        with path.open("rb") as file:
-            return np.load(file, allow_pickle=False), np.load(file, allow_pickle=False)
-
     def put(self, path: Path, made: Plane, seconds: float) -> None:
         """Keep a made slice, and how long the network took for it."""
         aside = path.with_name(f".{path.name}.part")
@@ -112,10 +112,11 @@ class Planes:
         try:
             with self.made(instance, recipe).open("rb") as file:
                 made, seconds = np.load(file, allow_pickle=False), _SECONDS.unpack(file.read())[0]
-            decoded, without = self.read(self.source(instance))
+            decoded = DecodedPlane.read(self.source(instance))
         except FileNotFoundError:
             return None
-        return (made, seconds) if np.array_equal(decoded, source) and np.array_equal(without, padding) else None
+        same = np.array_equal(decoded.voxels, source) and np.array_equal(decoded.padding, padding)
+        return (made, seconds) if same else None
 
     def drop(self, series_uid: str) -> None:
         """Remove all of a series."""

@@ -63,7 +63,7 @@ class Work:
         """Decode the part of a set that a job takes, or one of each role; returns a `Prepared` as JSON."""
         with self._stage(job_id, "prepare") as job:
             part, others = self._taken(job), self._others(job)
-            prepared = self.arrays.decode(job_id, part)
+            prepared = self.arrays.decode(job_id, part, ready=self.making.ready(job))
             prepared = replace(
                 prepared, roles={role: self.arrays.decode(job_id, other, role) for role, other in others.items()}
             )

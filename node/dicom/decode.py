@@ -18,6 +18,7 @@ from node.dicom import frames, gate, geometry, part10, pixels
 from node.dicom.figures import Figures
 from node.dicom.geometry import Header
 from node.dicom.part10 import Part10
+from node.dicom.plane_files import DecodedPlane
 from node.errors import Refuse
 
 AIR_HU = -1024.0  # stands where a CT has padding; 0 where an MR has
@@ -55,7 +56,8 @@ def prepare_series(request: dict[str, Any]) -> dict[str, Any]:
     """Decode one stack of CT or MR slices into a volume.
 
     request: slices ([Part 10 file, frame] in any order, frame 0 for a single-frame object), voxels and padding (.npy
-             files to write); `paths` in place of slices takes single-frame objects only
+             files to write), ready (Part 10 file -> file of its `DecodedPlane`, of single-frame objects that were
+             decoded ahead; optional); `paths` in place of slices takes single-frame objects only
     returns: order (indices of slices, by rising position), affine, shape, pixel_sha256, unit: "HU" or "MR"; the volume
              is float32 (z, y, x) in that unit, with -1024 HU or 0 where the source has padding, the padding is bool
              (z, y, x)
@@ -77,12 +79,12 @@ def prepare_series(request: dict[str, Any]) -> dict[str, Any]:
     def fill(voxels: NDArray[Any], padding: NDArray[Any]) -> None:
         for z, index in enumerate(order):
             path, frame = slices[index]
-            stored = stored_values(files.part(path, frame), frame)
-            if stored.values.shape != shape[1:]:
-                raise Refuse(f"A slice is {stored.values.shape}, not {shape[1:]}: a file changed while it was read.")
-            voxels[z], padding[z] = to_units(stored, is_ct=is_ct)
-            figures.add(voxels[z] if stored.padding is None else voxels[z][~stored.padding])
-            hashes.append(stored.sha256())
+            one = _ready(request, path, frame) or plane(files.part(path, frame), frame, is_ct=is_ct)
+            if one.voxels.shape != shape[1:]:
+                raise Refuse(f"A slice is {one.voxels.shape}, not {shape[1:]}: a file changed while it was read.")
+            voxels[z], padding[z] = one.voxels, one.padding
+            figures.add(one.voxels[~one.padding] if one.padding.any() else one.voxels)
+            hashes.append(one.sha256)
         figures.check()
 
     _write_both(Path(request["voxels"]), Path(request["padding"]), shape, fill)
@@ -95,15 +97,25 @@ def prepare_series(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def to_units(stored: Stored, *, is_ct: bool) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Values in HU, or in an MR's units, and where there is padding; each (y, x)."""
+def plane(part: Part10, frame: int, *, is_ct: bool) -> DecodedPlane:
+    """One slice in HU, or in an MR's units. Raises Refuse as `stored_values`."""
+    stored = stored_values(part, frame)
     out = np.empty(stored.values.shape, np.float32)
     np.multiply(stored.values, np.float32(stored.slope), out=out, casting="unsafe")
     out += np.float32(stored.intercept)
-    if stored.padding is None:
-        return out, np.zeros(out.shape, np.bool_)
-    out[stored.padding] = AIR_HU if is_ct else 0.0
-    return out, stored.padding
+    if stored.padding is not None:
+        out[stored.padding] = AIR_HU if is_ct else 0.0
+    padding = np.zeros(out.shape, np.bool_) if stored.padding is None else stored.padding
+    return DecodedPlane(voxels=out, padding=padding, sha256=stored.sha256())
+
+
+def _ready(request: dict[str, Any], path: Path, frame: int) -> DecodedPlane | None:
+    """A slice that was decoded ahead; only single-frame objects are."""
+    file = None if frame else (request.get("ready") or {}).get(str(path))
+    try:
+        return None if file is None else DecodedPlane.read(Path(file))
+    except FileNotFoundError:
+        return None
 
 
 class _Files:
@@ -149,7 +161,7 @@ def stored_values(part: Part10, frame: int = 0) -> Stored:
     values, bits, signed = pixels.pixel_values(part)
     slope, intercept = _rescale(found)
     if part10.items(part.dataset, "ModalityLUTSequence"):
-        raise Refuse("A Modality LUT takes the place of slope and intercept; neither CT nor MR images have one (PS3.3 A.3, A.4).")
+        raise Refuse("A Modality LUT takes the place of slope and intercept; CT and MR have none (PS3.3 A.3, A.4).")
     ends = _padding_range(part, signed=signed)
     lowest, highest = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     if ends is not None and not lowest <= ends[0] <= ends[1] <= highest:

@@ -1,6 +1,6 @@
 """Prepare: a set of received files becomes a `Volume` on disk, decoded in the child process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +11,19 @@ from node.prepared import Prepared
 from pipelines.volume import Volume
 
 
-def prepare(child: Child, slices: Sequence[tuple[Path, int]], folder: Path) -> Prepared:
+def prepare(
+    child: Child, slices: Sequence[tuple[Path, int]], folder: Path, *, ready: Mapping[str, str] | None = None
+) -> Prepared:
     """Decode slices of received files into `folder`.
 
     slices: (file, frame), in any order; frame 0 for a single-frame object
+    ready:  received file -> file of its slice, decoded ahead
     raises: Refuse if the pixels are not what the headers promise
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     voxels, padding = folder / "voxels.npy", folder / "padding.npy"
     named = [[str(file), frame] for file, frame in slices]
-    request = {"slices": named, "voxels": str(voxels), "padding": str(padding)}
+    request = {"slices": named, "voxels": str(voxels), "padding": str(padding), "ready": dict(ready or {})}
     reply = child.call("node.dicom.decode:prepare_series", request)
     return Prepared(
         voxels=str(voxels),

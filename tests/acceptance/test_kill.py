@@ -18,10 +18,11 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from node import app
 from node.demo.phantom import make_series
 from node.dicom.part10 import split
 from node.records import instances
-from tests.peers import Orthanc, StoreScp
+from tests.peers import Orthanc, StoreScp, wait_until
 from tests.running_node import AE_TITLE, RunningNode, settings_for
 from tests.senders import acknowledged
 
@@ -56,15 +57,15 @@ def send_until_acknowledged(node: RunningNode, files: list[Path], account: Accou
 
 def missing_or_changed(node: RunningNode, account: Account) -> list[str]:
     """Acknowledged instances that are not in the records or not whole on disk."""
-    spool = node.settings.node.state / "spool" / "in"
+    spool = app.spool_of(node.settings)
     bad = []
     with closing(node.records()) as records, records.read() as connection:
         for uid, digest in account.acknowledged.items():
             found = instances.by_uid(connection, uid)
-            if found is None or found.sha256 != digest:
+            if found is None or not spool.path(found.file).exists():
                 bad.append(uid)
                 continue
-            _, data_set = split(spool / found.file[:2] / found.file)
+            _, data_set = split(spool.path(found.file))
             if hashlib.sha256(data_set).hexdigest() != digest:
                 bad.append(uid)
     return bad
@@ -76,7 +77,9 @@ def run(folder: Path, rounds: int, seed: int) -> dict[str, object]:
     scans = [make_series(folder / f"scan{number}", slices=SLICES, seed=number) for number in range(SERIES)]
     account, killed = Account(), []
     with Orthanc(folder / "orthanc") as orthanc, StoreScp(folder / "storescp") as storescp:
-        raw = settings_for(folder, destinations=[orthanc, storescp], assemble={"quiet_s": 60.0}, receiver={"processes": 2})
+        raw = settings_for(
+            folder, destinations=[orthanc, storescp], assemble={"quiet_s": 60.0}, receiver={"processes": 2}
+        )
         with RunningNode(folder, raw) as node:
             deadline = time.monotonic() + 60 + 20 * rounds
             senders = [
@@ -118,8 +121,14 @@ def run(folder: Path, rounds: int, seed: int) -> dict[str, object]:
             arrived = [pydicom.dcmread(path, stop_before_pixels=True) for path in storescp.files()]
             assert sorted({str(d.SeriesInstanceUID) for d in arrived}) == wanted
             assert len(arrived) == SERIES * SLICES
-            leftovers = list((node.settings.node.state / "spool" / "aside").iterdir())
+            spool = node.settings.node.state / "spool"
+            leftovers = [path for path in (spool / "aside").rglob("*") if path.is_file()]
             assert leftovers == []
+            wait_until(
+                "nothing of work ahead or between stages is left",
+                lambda: not [path for path in (spool / "work").rglob("*") if path.is_file()],
+                timeout_s=20,
+            )
     return {"seed": seed, "kills": killed, "acknowledged": len(account.acknowledged), "lost": 0, "twice": 0}
 
 

@@ -153,6 +153,8 @@ def test_two_interleaved_series_made_ahead_are_those_made_afterwards(tmp_path: P
         assert count("used") - used >= 2 * (SLICES - 2)
         assert len(expected) == 2 * SLICES
         assert node.objects() == expected
+        said_of = {(e["SeriesInstanceUID"], e["SeriesNumber"], e["SeriesDescription"]) for e in expected.values()}
+        assert len(said_of) == 2, "what is written in ranges says one thing of each series"
         shown = look.show(node.records, node.jobs()[0]["source_series_uid"])
         (said,) = [e for e in shown["sets"][0]["jobs"][0]["events"] if e["kind"] == "ahead"]
         assert said["detail"]["slices"] >= SLICES - 2
@@ -212,7 +214,7 @@ def test_another_network_makes_every_slice_again(tmp_path: Path) -> None:
             node.until_settled(worker, 1)
         (job,) = node.jobs()
         assert job["state"] == "delivered"
-        assert count("used") == used
+        assert count("used") - used <= count("made") - made - SLICES, "only what the second worker made ahead itself"
 
 
 @pytest.mark.parametrize("ending", [Ending.ABORTED, Ending.LOST])

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engines.pool import resident_bytes
+from node.dicom.plane_files import DecodedPlane
 from node.early import CHUNK, Early
 from node.errors import Retry
 from node.following import Following, Followings
@@ -230,9 +231,7 @@ def test_a_slice_made_ahead_is_used_for_the_very_same_slice_only(tmp_path: Path)
     planes = Planes(tmp_path, free_bytes=lambda: 1 << 40, keep_bytes=0, limit=1 << 30)
     source, padding = volume(1).voxels[0], np.zeros((96, 96), bool)
     assert planes.begin("1.3")
-    with planes.source(INSTANCE).open("wb") as file:
-        np.save(file, source)
-        np.save(file, padding)
+    DecodedPlane(voxels=source, padding=padding, sha256="ab").write(planes.source(INSTANCE))
     planes.put(planes.made(INSTANCE, RECIPE), source + 1, 0.25)
 
     found = planes.take(INSTANCE, RECIPE, source, padding)
