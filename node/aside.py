@@ -4,16 +4,20 @@ Each process has a folder of its own there and holds a lock on it. The kernel le
 however it ends; so whoever gets the lock may sweep, and nobody has to trust process ids.
 """
 
+import contextlib
 import errno
 import fcntl
 import itertools
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+_UNLOCKED: Final = "starting-"
+_STARTING_S: Final = 3600.0
 _FILE_MODE: Final = 0o600
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -27,9 +31,11 @@ class Aside:
     def __init__(self, root: Path) -> None:
         self.token = secrets.token_hex(8)
         self.folder = root / self.token
-        self.folder.mkdir(mode=0o700)
-        self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        unlocked = root / f"{_UNLOCKED}{self.token}"  # a sibling that starts now would sweep it before it is locked
+        unlocked.mkdir(mode=0o700)
+        self._lock = os.open(unlocked, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        unlocked.rename(self.folder)
         self._numbers = itertools.count()
         self._stays = False
 
@@ -74,9 +80,14 @@ def sweep(root: Path, orphans: Callable[[str], None]) -> None:
             if not (pid.isdigit() and Path("/proc", pid).exists()):
                 folder.unlink(missing_ok=True)
             continue
+        if folder.name.startswith(_UNLOCKED):
+            with contextlib.suppress(OSError):  # it is empty; at most its maker has locked and renamed it by now
+                if time.time() - folder.stat().st_mtime > _STARTING_S:
+                    folder.rmdir()
+            continue
         for _ in _locked(folder):
             orphans(folder.name)
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _locked(folder: Path) -> Iterator[None]:

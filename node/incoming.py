@@ -164,8 +164,9 @@ class Incoming:
         raises: Rejected if the disk does not take it; nothing of it stays then
         """
         try:
-            self._spool.require_room(self._filled)
             whole = self._descriptor is None and self._filled < BUFFER_BYTES
+            if not whole:  # there was room for a small one when it began
+                self._spool.require_room(self._filled)
             if self._descriptor is None:
                 self._name, self._descriptor = self._aside.create(direct=whole)
             if whole:

@@ -88,7 +88,8 @@ class Spool:
                 shutil.rmtree(old, ignore_errors=True)  # a sibling may be at it too
 
     def free_bytes(self) -> int:
-        return shutil.disk_usage(self.root).free
+        disk = os.statvfs(self.root)
+        return disk.f_bavail * disk.f_frsize
 
     def has_room(self, size: int) -> bool:
         return self.free_bytes() - size >= self.reserve_bytes
