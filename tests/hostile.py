@@ -1,5 +1,6 @@
 """Clients that send any bytes, in any pieces, or none at all; and a receiver on its own for them."""
 
+import os
 import socket
 import struct
 import subprocess
@@ -183,6 +184,10 @@ class Receiver(AbstractContextManager["Receiver"]):
 
     def descriptors(self) -> int:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident_mb(self) -> float:
         lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()

@@ -114,7 +114,10 @@ def _receiver(settings: Settings) -> Iterator[Line]:
     if not said:
         yield Line(what="receiver", good=None, text="not running; start it with `imaging-node run`")
         return
-    yield Line(what="receiver", good=True, text=f"listening on port {said['port']} as {settings.receiver.ae_title}")
+    listening = [f"port {said['port']}"] if said["port"] else []
+    listening += [f"port {said['tls_port']} with TLS"] if said.get("tls_port") else []
+    text = f"listening on {' and '.join(listening)} as {settings.receiver.ae_title}"
+    yield Line(what="receiver", good=True, text=text)
 
 
 def _licences() -> Iterator[Line]:

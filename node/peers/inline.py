@@ -2,8 +2,8 @@
 
 pynetdicom negotiates, keeps the state machine (PS3.8 9.2), timers, release and abort. Between two messages of an
 association in state Sta6 this provider reads itself: the command set is parsed here, the data set goes straight to
-where it is kept, and the answer is one prepared PDU. Whatever is no C-STORE request is put back and read by pynetdicom, as if
-nothing had been.
+where it is kept, and the answer is one prepared PDU. Whatever is no C-STORE request is put back and read by
+pynetdicom, as if nothing had been.
 """
 
 import time
@@ -236,7 +236,10 @@ class Provider(DULServiceProvider):
             left -= size
             while size:
                 room = sink.buffer()[:size]
-                wire.fill(room)
+                if len(room) == size and not left and not control & 2:
+                    wire.fill_and_look_on(room, 2 * HEADER_BYTES)
+                else:
+                    wire.fill(room)
                 sink.advance(len(room))
                 size -= len(room)
             complete = bool(control & 2)

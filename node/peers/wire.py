@@ -117,6 +117,31 @@ class Wire(AssociationSocket):
         finally:
             self.waited_s += time.monotonic() - began
 
+    def fill_and_look_on(self, view: memoryview, more: int) -> None:
+        """As `fill`, for a view that something is sure to follow: `more` bytes of that are read in the same call.
+
+        One call for each PDU, because each gives up the interpreter and has to wait for its turn again.
+        """
+        if self._tls or self._ahead:
+            self.fill(view)
+            return
+        behind = bytearray(more)
+        began = time.monotonic()
+        try:
+            got = self._connection.recvmsg_into([view, behind], 0, socket.MSG_WAITALL)[0]
+        except BlockingIOError:
+            got = -1
+        except OSError as error:
+            raise Gone from error
+        finally:
+            self.waited_s += time.monotonic() - began
+        if got == 0:
+            raise Gone
+        if got < len(view):
+            self.fill(view[max(got, 0) :])
+        else:
+            self._ahead += behind[: got - len(view)]
+
     def unread(self, data: bytes | bytearray) -> None:
         """Put bytes back, to be read first."""
         self._ahead[:0] = data

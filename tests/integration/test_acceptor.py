@@ -223,6 +223,29 @@ def test_an_idle_association_is_aborted_after_its_time(receiver: Receiver) -> No
         assert 3.0 < client.ended_within(7.0) < 6.0
 
 
+def test_of_a_burst_each_is_accepted_or_rejected(receiver: Receiver) -> None:
+    with ExitStack() as stack:
+        began = time.monotonic()
+        burst = [
+            stack.enter_context(Client(receiver.port, source=f"127.0.2.{number % 20 + 1}")).send(associate_rq())
+            for number in range(200)
+        ]
+        answers = [client.pdu()[0] for client in burst]
+        assert time.monotonic() - began < 5.0
+    assert answers.count(2) == 8
+    assert answers.count(3) == 192
+
+
+def test_idle_associations_cost_next_to_nothing(receiver: Receiver) -> None:
+    wait_until("there is room", lambda: is_accepted(receiver, source="127.0.0.9"), timeout_s=5)
+    with ExitStack() as stack:
+        for number in range(8):
+            stack.enter_context(Client(receiver.port, source=f"127.0.3.{number + 1}")).associate()
+        before = receiver.cpu_s()
+        time.sleep(2.0)
+        assert receiver.cpu_s() - before < 0.4, "threads that look a thousand times a second take more"
+
+
 def test_associations_that_break_off_leave_no_thread_and_no_descriptor(receiver: Receiver) -> None:
     def break_off(number: int) -> None:
         with Client(receiver.port) as client:

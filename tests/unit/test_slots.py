@@ -1,0 +1,68 @@
+"""The limits of associations are exact over processes, and a process that is killed leaves nothing taken."""
+
+import ipaddress
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node.peers.slots import Full, Slot, Slots
+
+HERE, THERE = ipaddress.ip_address("10.0.0.1"), ipaddress.ip_address("fd00::1")
+HOLD = """
+import ipaddress, sys, time
+from node.peers.slots import Slots
+slots = Slots(sys.argv[1], count=4, per_address=3)
+held = [slots.take(ipaddress.ip_address("10.0.0.1")) for _ in range(3)]
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def why(slots: Slots, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    with pytest.raises(Full) as refused:
+        slots.take(address)
+    return refused.value.reason
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "slots"
+
+
+def test_two_who_share_a_file_count_together(file: Path) -> None:
+    first, second = (Slots(file, count=3, per_address=2) for _ in range(2))
+    taken = [first.take(HERE), second.take(HERE)]
+    assert why(first, HERE) == why(second, HERE) == "address_limit"
+    taken.append(second.take(THERE))
+    assert why(first, THERE) == "limit"
+
+    taken[0].release()
+    taken[0].release()
+    assert isinstance(second.take(HERE), Slot)
+    assert why(first, HERE) == "address_limit"
+    assert (first.held(), second.held()) == (0, 3)
+    second.close()
+    assert [isinstance(first.take(HERE), Slot) for _ in range(2)] == [True, True]
+    first.close()
+
+
+def test_what_a_killed_process_held_is_free(file: Path) -> None:
+    mine = Slots(file, count=4, per_address=3)
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(file)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        assert why(mine, HERE) == "address_limit"
+        slot = mine.take(THERE)
+        assert why(mine, THERE) == "limit"
+
+        os.kill(other.pid, signal.SIGKILL)
+        other.wait()
+
+        slot.release()
+        assert [isinstance(mine.take(HERE), Slot) for _ in range(3)] == [True] * 3
+        assert why(mine, HERE) == "address_limit"
+    mine.close()
