@@ -98,7 +98,10 @@ def test_a_plain_series_has_no_reason() -> None:
         ({"NumberOfFrames": "-1"}, "NumberOfFrames is -1, not 1"),
         ({"NumberOfFrames": "999999"}, "NumberOfFrames is 999999, not 1"),
         ({"PhotometricInterpretation": "RGB"}, "PhotometricInterpretation is RGB, not MONOCHROME1 or MONOCHROME2"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "PhotometricInterpretation is PALETTE COLOR, not MONOCHROME1 or MONOCHROME2"),
+        (
+            {"PhotometricInterpretation": "PALETTE COLOR"},
+            "PhotometricInterpretation is PALETTE COLOR, not MONOCHROME1 or MONOCHROME2",
+        ),
         ({"RescaleSlope": "-1"}, "RescaleSlope is -1, not within 0.001 to 10"),
         ({"RescaleSlope": "0"}, "RescaleSlope is 0, not within 0.001 to 10"),
         ({"RescaleSlope": "1e30"}, "RescaleSlope is 1e+30, not within 0.001 to 10"),
