@@ -24,7 +24,7 @@ from pydicom.uid import (
 from node.dicom import codestream, decode, part10
 from node.dicom.pixels import pixel_values
 from node.errors import Refuse
-from tests.dicom_phantom import Change, save, series, slice_of_ct
+from tests.dicom_phantom import Change, derived, save, series, slice_of_ct
 
 
 def prepared(paths: list[str], folder: Path) -> tuple[dict[str, object], np.ndarray, np.ndarray]:
@@ -328,3 +328,47 @@ def test_lossless_jpeg_of_dcmtk_decodes_to_the_values_that_were_encoded(
     part = part10.read(packed)
     assert part.transfer_syntax == syntax
     assert np.array_equal(decode.stored_values(part).values, decode.stored_values(part10.read(plain)).values)
+
+
+def test_monochrome1_says_how_values_are_shown_and_changes_none(tmp_path: Path) -> None:
+    inverted = series(tmp_path / "one", set_to(PhotometricInterpretation="MONOCHROME1"))
+    _, voxels, _ = prepared(inverted, tmp_path)
+    _, usual, _ = prepared(series(tmp_path / "two"), tmp_path)
+
+    assert np.array_equal(voxels, usual)
+    (made, *_) = derived(tmp_path / "three", set_to(PhotometricInterpretation="MONOCHROME1"))
+    assert made.PhotometricInterpretation == "MONOCHROME1"
+    assert np.array_equal(made.pixel_array, pydicom.dcmread(inverted[0]).pixel_array)
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(None, None), ("2.5", "-3")])
+def test_an_mr_has_its_own_units_with_or_without_rescale(
+    tmp_path: Path, slope: str | None, intercept: str | None
+) -> None:
+    def mr(ds: Dataset, index: int) -> None:
+        ds.SOPClassUID, ds.Modality = "1.2.840.10008.5.1.4.1.1.4", "MR"
+        del ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType, ds.KVP
+        if slope is not None:
+            ds.RescaleSlope, ds.RescaleIntercept = slope, intercept
+        ds.add_new(0x00280120, "US", 0)
+        values = np.full((6, 5), 100 * (index + 1))
+        values[0] = 0
+        pixels(values)(ds, index)
+
+    reply, voxels, padding = prepared(series(tmp_path / "s", mr, slices=3), tmp_path)
+
+    expected = np.array([100, 200, 300], np.float32) * np.float32(slope or 1) + np.float32(intercept or 0)
+    assert reply["unit"] == "MR"
+    assert voxels[:, 3, 3].tolist() == expected.tolist()
+    assert padding[:, 0].all()
+    assert (voxels[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_half_a_rescale_is_a_reason(tmp_path: Path, keyword: str) -> None:
+    def mr(ds: Dataset, index: int) -> None:
+        ds.SOPClassUID, ds.Modality = "1.2.840.10008.5.1.4.1.1.4", "MR"
+        delattr(ds, keyword)
+
+    with pytest.raises(Refuse, match=f"{keyword} is missing"):
+        prepared(series(tmp_path / "s", mr), tmp_path)
