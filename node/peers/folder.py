@@ -36,7 +36,8 @@ class FolderCarrier:
         folder = self._folder / consignment.series_uid  # a UID of ours, made of digits and dots
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for item in items:
+            for index, item in enumerate(items):
+                before(index)
                 with item.path.open("rb") as made, written_aside(folder / item.path.name) as copy:
                     shutil.copyfileobj(made, copy)
             sync_folder(folder)

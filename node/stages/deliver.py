@@ -7,6 +7,7 @@ there the same bytes go again under the same UID. How they travel is the carrier
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -147,8 +148,6 @@ class Deliverer:
         return replace(outcome, trouble=standing.trouble, proof_s=standing.pause_s, unproven=unproven)
 
     def _send(self, job_id: str, settings: Destination, parcels: list[Parcel]) -> None:
-        if not all(self._spool.holds(parcel.file, parcel.sha256) for parcel in parcels):
-            raise Refuse("A finished object on disk is missing or not what was made.", fix="Replay the series.")
         if self._clock() < self._silent_until.get(settings.name, 0.0):
             raise Unreachable("The destination did not answer a moment ago.")
         carrier = self._carrier(settings)
@@ -189,7 +188,7 @@ class Deliverer:
 
     def _carry(self, consignment: Consignment, settings: Destination, carrier: Carrier, parcels: list[Parcel]) -> None:
         faults: dict[str, int] = {}
-        later = False
+        later, marked = False, 0
         name = settings.name
         items = [
             Item(
@@ -201,10 +200,15 @@ class Deliverer:
         ]
 
         def before(index: int) -> None:
-            if index % _AHEAD == 0:
-                uids = [parcel.sop_instance_uid for parcel in parcels[index : index + _AHEAD]]
-                with self._records.write() as connection:
-                    deliveries.mark(connection, uids, name, state=DeliveryState.SENT, at=self._clock())
+            nonlocal marked
+            if index < marked:
+                return
+            marked = index + _AHEAD
+            if not all(future.result() for future in whole[index:marked]):
+                raise _changed()
+            uids = [parcel.sop_instance_uid for parcel in parcels[index:marked]]
+            with self._records.write() as connection:
+                deliveries.mark(connection, uids, name, state=DeliveryState.SENT, at=self._clock())
 
         def answered(index: int, answer: Answer) -> bool:
             nonlocal later
@@ -221,8 +225,17 @@ class Deliverer:
                 )
             return answer.fate is not Fate.LATER  # a peer that is full will not take the next one either
 
-        with self._ledger(consignment, settings) as ledger:
-            carrier.carry(consignment, items, before=before, answered=answered)
+        with self._ledger(consignment, settings) as ledger, ThreadPoolExecutor(1, "whole") as pool:
+            # What changed on the disk never leaves: looked at in a thread that is ahead of the one that sends.
+            whole = [pool.submit(self._spool.holds, parcel.file, parcel.sha256) for parcel in parcels]
+            try:
+                carrier.carry(consignment, items, before=before, answered=answered)
+            except (Refuse, OSError) as error:
+                if all(future.result() for future in whole):
+                    raise
+                raise _changed() from error  # what could not be read, and why
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
         if faults:
             counts = ", ".join(f"{status} to {count}" for status, count in sorted(faults.items()))
             kind = Retry if later else Refuse
@@ -243,3 +256,7 @@ class Deliverer:
                 METRICS.last_in_to_first_out.observe(waited_s)
 
         return Ledger(keep)
+
+
+def _changed() -> Refuse:
+    return Refuse("A finished object on disk is missing or not what was made.", fix="Replay the series.")

@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from sqlalchemy import update
 
 from node.demo.phantom import make_series
 from node.dicom.classes import IMPLICIT_LE
 from node.dicom.part10 import split
-from node.records.states import DispatchState, JobState
+from node.records import deliveries
+from node.records.states import DeliveryState, DispatchState, JobState
+from node.records.tables import DISPATCHES
 from node.settings import FolderDestination
 from node.stages.deliver import Attempt, Deliverer
 from tests.delivering import JOB, MR, NAME, ROOT, Scp, Sending, carrier_of, finish_job, uid
@@ -161,11 +164,15 @@ def test_an_archive_that_cannot_be_asked_gets_the_unsure_one_again_under_the_sam
         assert len(archive.kept()) == SLICES
 
 
-def test_an_object_that_changed_on_disk_never_leaves(state: Path, made: list[Path]) -> None:
-    (state / "spool" / "out" / made[0].name).write_bytes(b"not what was made")
+@pytest.mark.parametrize("change", ["other bytes", "gone", "one bit"])
+def test_an_object_that_changed_on_disk_never_leaves(state: Path, made: list[Path], change: str) -> None:
+    file = state / "spool" / "out" / made[2].name
+    data = bytearray(file.read_bytes())
+    data[-1000] ^= 1
+    file.unlink() if change == "gone" else file.write_bytes(data if change == "one bit" else b"not what was made")
     with Scp(state / "archive") as archive, Sending(state, archive.port) as sending:
         assert sending.until_it_ends()[-1].state is DispatchState.DEAD
-        assert archive.asked() == []
+        assert uid(made[2]) not in archive.asked()
         assert "missing or not what was made" in sending.job()["reason"]
 
 
@@ -177,6 +184,12 @@ def test_a_folder_gets_whole_files_and_a_second_attempt_changes_nothing(state: P
         )
         for number in (1, 2):
             assert deliverer.attempt(JOB, NAME, number).state is DispatchState.DELIVERED
+        (state / "spool" / "out" / made[0].name).write_bytes(b"not what was made")
+        with sending.records.write() as connection:
+            deliveries.mark(connection, [uid(made[0])], NAME, state=DeliveryState.PENDING, at=sending.now)
+            connection.execute(update(DISPATCHES).values(state=DispatchState.WAITING))
+        assert deliverer.attempt(JOB, NAME, 3).state is DispatchState.WAITING
+        assert "missing or not what was made" in sending.dispatch()["trouble"]
     found = sorted((state / "folder").rglob("*.*"))
     series = str(pydicom.dcmread(made[0], stop_before_pixels=True).SeriesInstanceUID)
     assert [path.read_bytes() for path in found if path.is_file()] == [path.read_bytes() for path in made]
