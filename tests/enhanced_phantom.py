@@ -239,8 +239,8 @@ def _of_frame(one: Dataset, modality: str, index: int, first: int) -> Dataset:
     group = item(
         FrameContentSequence=[
             item(
-                FrameAcquisitionNumber=1, FrameReferenceDateTime=f"202501021001{at:02d}",
-                FrameAcquisitionDateTime=f"202501021001{at:02d}.5", FrameAcquisitionDuration=500.0,
+                FrameAcquisitionNumber=1, FrameReferenceDateTime=f"2025010210{1 + at // 60:02d}{at % 60:02d}",
+                FrameAcquisitionDateTime=f"2025010210{1 + at // 60:02d}{at % 60:02d}.5", FrameAcquisitionDuration=500.0,
                 StackID="1", InStackPositionNumber=at, DimensionIndexValues=[1, at],
             )
         ],

@@ -75,7 +75,7 @@ class ClassicSeries:
         """
         if self._scratch is None or self._scratch.shape != values.shape:
             self._scratch = np.empty(values.shape)
-        return stored(self.sources[index - 1], self.scales[index - 1], values, nothing, self._scratch)
+        return stored(self.sources[index - 1], self.scales[index - 1], np.asarray(values), nothing, self._scratch)
 
 
 def stored(

@@ -19,7 +19,9 @@ from node.dicom.job import Job
 from node.dicom.scale import Scales
 from node.dicom.source_slices import Source
 from node.errors import Refuse
+from node.mapped import forget, mapped
 
+_FORGET_EVERY: Final = 16  # slices after which mapped pages are given back
 _MOST_OPEN: Final = 2
 _sources: Final[dict[str, tuple[Source, ...]]] = {}
 _series: Final[dict[str, tuple[Job, ClassicSeries]]] = {}
@@ -41,8 +43,8 @@ def write_series(request: dict[str, Any]) -> dict[str, Any]:
     raises:  Refuse if the result does not fit the sources, or an object breaks an assertion (before it is written)
     """
     job, slices, series = _opened(request)
-    voxels = np.asarray(np.load(request["result"], mmap_mode="r"))
-    padding = np.asarray(np.load(request["padding"], mmap_mode="r")) if request.get("padding") else None
+    voxels = mapped(request["result"])
+    padding = mapped(request["padding"]) if request.get("padding") else None
     _check_result(voxels, padding, slices)
     first, last = request.get("range") or (0, len(slices))
     if not 0 <= first < last <= len(slices):
@@ -52,6 +54,8 @@ def write_series(request: dict[str, Any]) -> dict[str, Any]:
     forms, instead = _forms(request.get("forms") or ["classic"], slices)
     with Batch(Path(request["out"])) as batch:
         for index in range(first + 1, last + 1) if "classic" in forms else ():
+            if index % _FORGET_EVERY == 0:
+                forget(voxels, padding)
             head, body = series.header(index)
             nothing = None if padding is None else padding[index - 1]
             name = f"{index:05d}.dcm"
@@ -101,6 +105,8 @@ def _enhanced(
     scales, scratch = Scales(slices, stated=True), np.empty(voxels.shape[1:])
 
     def pixels(index: int) -> NDArray[Any]:
+        if index % _FORGET_EVERY == 0:
+            forget(voxels, padding)
         at = index - 1
         return stored(slices[at], scales[at], voxels[at], None if padding is None else padding[at], scratch)
 
