@@ -66,7 +66,7 @@ INSTANCES: Final = Table(
     Column("patient_key", String(64), nullable=False),
     Column("file", String(80), nullable=False),  # in the spool; a name of ours
     Column("bytes", Integer, nullable=False),
-    Column("sha256", String(64), nullable=False),  # of the data set as received
+    Column("sha256", String(64), nullable=False),  # of the data set as received; see node.dicom.scan.Scan
     Column("pixel_sha256", String(64), nullable=False),  # of the pixel data as encoded
     Column("header", JSON, nullable=False),
     Column("association", String(32), nullable=False, index=True),
