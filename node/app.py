@@ -22,6 +22,7 @@ from node.peers.carrier import Carrier
 from node.peers.dicom import DicomCarrier
 from node.peers.dimse_connect import Address
 from node.peers.folder import FolderCarrier
+from node.peers.tls import client_context
 from node.planes import Planes
 from node.proof import Proof
 from node.records import instances
@@ -216,8 +217,11 @@ def address_of(settings: Settings) -> Callable[[DicomDestination], Address]:
 
 
 def carriers_of(settings: Settings) -> Callable[[Destination], Carrier]:
-    """The way to a destination, by its kind."""
+    """The way to a destination, by its kind. Raises BadSetting if certificates of one cannot be used."""
     address = address_of(settings)
+    for one in settings.destinations:
+        if one.kind == "dicom" and one.tls is not None:
+            client_context(one.tls)
 
     def carrier(destination: Destination) -> Carrier:
         if destination.kind == "dicom":

@@ -61,6 +61,9 @@ def check(settings_file: Path) -> Iterator[Line]:
     for destination in settings.destinations:
         if destination.kind == "dicom":
             yield _echo(f"destination {destination.name}", address(destination))
+            if destination.commitment == "ask" and destination.ae_title not in {p.ae_title for p in settings.peers}:
+                text = "no [[peers]] table: reports on storage commitment can come on the node's own association only"
+                yield Line(what=f"destination {destination.name}", good=None, text=text)
         elif destination.kind != "folder":
             yield _asked(f"destination {destination.name}", destination.url, carriers(destination).probe)
     yield from _by_http(settings)
