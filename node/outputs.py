@@ -114,6 +114,7 @@ class Outputs:
             "series_number": self._series_number(job, pipeline),
             "parameters": job["parameters"],
             "part": job["part"],
+            "others": self._others(job, prepared),
         }
         return deriving.derive(
             self.child,
@@ -157,6 +158,20 @@ class Outputs:
     def _recorded(self, job_id: str) -> dict[str, tuple[str, str]]:
         with self.records.read() as connection:
             return jobs.results(connection, job_id)
+
+    def _others(self, job: Mapping[str, Any], prepared: Prepared) -> list[Any]:
+        """The series of other roles, which the objects name as sources."""
+        if not prepared.roles:
+            return []
+        with self.records.read() as connection:
+            taken = jobs.roles(connection, job["id"])
+            members = {role: sets.members(connection, taken[role][0]) for role in prepared.roles}
+        found = []
+        for role, one in sorted(prepared.roles.items()):
+            files = {Path(source).name for source in one.sources}
+            mine = [member for member in members[role] if Path(member.file).name in files]
+            found.append([mine[0].series_uid, [[member.sop_class_uid, member.sop_instance_uid] for member in mine]])
+        return found
 
     def _relative(self, path: str) -> str:
         return str(Path(path).relative_to(self.spool.root))

@@ -1,5 +1,6 @@
 """Routing with its records: the jobs of a set, and of the sets of a study that go together."""
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from engines.engine import EngineSpec
+from node.errors import Refuse
 from node.gathering import Verdict, judge
 from node.log import log
 from node.parts import Parts, SetPart
@@ -114,7 +116,8 @@ class Router:
     def _read_parts(self, candidates: Sequence[Candidate]) -> None:
         """Have the child read them now: nobody must wait for it while the records are being written."""
         for one in candidates:
-            self.parts.of(one.set_id)
+            with contextlib.suppress(Refuse):  # purged since: it is said where it is needed, and only there
+                self.parts.of(one.set_id)
 
     def _job(self, set_id: str, part: str, match: Match, roles: Mapping[str, Sequence[str]] = jobs.NO_ROLES) -> Any:
         pipeline = self.pipelines[match.pipeline]
@@ -205,7 +208,11 @@ class Router:
     def _make(self, connection: Connection, rule: Rule, now: Gathering, verdict: Verdict) -> Gathering:
         pipeline = self.pipelines[rule.pipeline]
         grid = verdict.chosen[pipeline.grid]
-        settled = pipeline.parameters.settle(rule.parameters, self.parts.one(grid.set_id, grid.part).headers)
+        try:
+            headers = self.parts.one(grid.set_id, grid.part).headers
+        except Refuse as error:
+            return replace(now, state=GatheringState.HELD, reason=str(error))
+        settled = pipeline.parameters.settle(rule.parameters, headers)
         if settled.reasons:
             return replace(now, state=GatheringState.HELD, reason="; ".join(settled.reasons))
         match = Match(rule=rule.name, pipeline=pipeline.name, destinations=rule.destinations, parameters=settled.values)

@@ -37,6 +37,8 @@ class Job:
     node_version: str
     station_name: str
     device_serial: str
+    # Of the series of other roles: Series Instance UID, and (SOP class, SOP Instance UID) of its slices.
+    others: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
 
     @classmethod
     def of(cls, request: Mapping[str, Any]) -> Self:
@@ -45,7 +47,11 @@ class Job:
         raises: Refuse if something is missing or is not ASCII text
         """
         try:
-            plain = {name: request[name] for name in cls.__dataclass_fields__}
+            plain = {name: request[name] for name in cls.__dataclass_fields__ if name != "others"}
+            plain["others"] = tuple(
+                (series_uid, tuple((one, uid) for one, uid in slices))
+                for series_uid, slices in request.get("others", ())
+            )
             plain["image_type"] = tuple(request["image_type"])
             plain["derivation"] = Code(**request["derivation"])
             plain["purpose"] = Code(**request["purpose"])

@@ -51,7 +51,8 @@ def common(
     said.ContentQualification = "RESEARCH"
     said.DerivationDescription = derivation_description(job, part10.text(first, "SeriesNumber"))
     said.DerivationCodeSequence = [code_item(job.derivation)]
-    said.ReferencedSeriesSequence = [_series(sources), *_other_series(sources)]
+    own = part10.text(first, "SeriesInstanceUID"), [(one.sop_class_uid, one.sop_instance_uid) for one in sources]
+    said.ReferencedSeriesSequence = [_series(*own), *(_series(*one) for one in job.others), *_other_series(sources)]
     said.SeriesInstanceUID = job.series_uid(study_uid, form)
     said.SeriesNumber = job.series_number
     said.CodingSchemeIdentificationSequence = [*_declared(first), _our_scheme()]
@@ -162,11 +163,11 @@ def code_item(code: Code) -> Dataset:
     return item
 
 
-def _series(sources: Sequence[Source]) -> Dataset:
+def _series(series_uid: str, slices: Sequence[tuple[str, str]]) -> Dataset:
     item = Dataset()
-    item.SeriesInstanceUID = part10.text(sources[0].dataset, "SeriesInstanceUID")
+    item.SeriesInstanceUID = series_uid
     item.ReferencedInstanceSequence = []
-    for class_uid, instance_uid in dict.fromkeys((one.sop_class_uid, one.sop_instance_uid) for one in sources):
+    for class_uid, instance_uid in dict.fromkeys(slices):
         instance = Dataset()
         instance.ReferencedSOPClassUID = class_uid
         instance.ReferencedSOPInstanceUID = instance_uid

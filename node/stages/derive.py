@@ -61,7 +61,8 @@ def derive(
 
     forms:   "classic" (one image for each slice), "enhanced" (one object of all; sources have to be Enhanced)
     slices:  [first, last) of those to write now, from 0; all if None. The same bytes, whatever the ranges
-    job:     input_digest, generation, started_at (seconds since the epoch), series_number, parameters, part
+    job:     input_digest, generation, started_at (seconds since the epoch), series_number, parameters, part,
+             others (series of other roles: Series Instance UID, and SOP class and SOP Instance UID of each slice)
     report:  of the checks, as JSON; a caution is written where the reader sees it
     node:    node_version, station_name, device_serial
     returns: series_instance_uid, series_description, series_instance_uids (by form), instances (DICOM objects written,
@@ -104,6 +105,7 @@ def derive(
             "series_number": job["series_number"],
             "checks": len(judged.findings),
             "cautions": sorted({finding.name for finding in judged.cautions}),
+            "others": list(job["others"]),
             **node,
         },
     }

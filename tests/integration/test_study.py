@@ -83,6 +83,7 @@ def test_two_series_meet_in_whatever_order_they_come(node: StudyNode, tmp_path: 
     images = made(node, job)
     assert hu(images) == [pytest.approx(200.0 + 10 * n, abs=0.6) for n in range(5)]
     assert images[0].SeriesDescription == "AI MEAN - TEST EARLY"
+    assert [len(one.ReferencedInstanceSequence) for one in images[0].ReferencedSeriesSequence] == [5, 5]
     shown = next(one for one in node.show(uid)["series"] if one["sets"][0]["jobs"])["sets"][0]["jobs"][0]
     assert set(shown["roles"]) == {"early", "late"}
 
