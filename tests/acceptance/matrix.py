@@ -20,7 +20,10 @@ from sqlalchemy import select
 
 from node.demo.ct_series import uid
 from node.dicom.classes import TRANSFER_SYNTAXES
+from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import Refuse
+from node.peers import dimse_send
+from node.peers.dimse_connect import Address
 from node.records import jobs, sets
 from node.records.tables import INSTANCES
 from tests import reference
@@ -31,7 +34,6 @@ from tests.dicom_phantom import item
 from tests.enhanced_phantom import legacy
 from tests.peers import HOST
 from tests.running_node import AE_TITLE, RunningNode, settings_for
-from tests.senders import send_as_they_are
 from tests.series import with_header, with_uids
 
 TABLE = Path(__file__).with_name("MATRIX.md")
@@ -206,8 +208,16 @@ def _uids(path: Path) -> list[str]:
 
 def _send(node: RunningNode, files: Sequence[Path]) -> str:
     if len(files) > 1:
-        statuses = send_as_they_are(node.port, files, called=AE_TITLE)
-        return ", ".join(sorted({"no answer" if status is None else f"{status:04X}" for status in statuses}))
+        statuses: set[int] = set()
+        classes = [str(pydicom.filereader.read_file_meta_info(path).MediaStorageSOPClassUID) for path in files]
+        dimse_send.send(
+            Address(host=HOST, port=node.port, called_ae=AE_TITLE, calling_ae="OTHER", connect_s=20.0, response_s=60.0,
+                    implementation_uid=IMPLEMENTATION_CLASS_UID),
+            list(zip(classes, files, strict=True)),
+            before=lambda index: None,
+            answered=lambda index, status: statuses.add(status) is None,
+        )  # fmt: skip
+        return ", ".join(f"{status:04X}" for status in sorted(statuses))
     (path,) = files
     answer, _ = rawsend().send(HOST, node.port, AE_TITLE, path.read_bytes(), 20.0)
     known = {"context-rejected 3": "not accepted: SOP class", "context-rejected 4": "not accepted: transfer syntax"}
