@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +15,7 @@ from pipelines.kernels import IDEALS, SHIPPED_KERNELS, Measured, Named, Window
 from pipelines.match import Header, number
 from pipelines.parameters import Asked, Settled
 from pipelines.pipeline import Checked, Finding, Images, Parameters, Pipeline, Requires, Tiles
-from pipelines.steps.by_slice import BySlice, Pair
+from pipelines.steps.by_slice import BySlice, Pair, once
 from pipelines.steps.checks import finite, geometry_equal, mean_shift_below, within_range
 from pipelines.steps.guards_kernel import refiltered
 from pipelines.steps.guards_protocol import hounsfield_scale, pixel_size_agrees, protocol_gate
@@ -133,7 +132,7 @@ def _uneven_pixels(headers: Sequence[Header]) -> list[str]:
 class _Filtered(Pair):
     """A slice whose source is what the linear filter makes of it."""
 
-    @cached_property
+    @once
     def before(self) -> NDArray[np.float32]:
         """The linear filter's slice."""
         limit = clip(LOWEST_HU, HIGHEST_HU)

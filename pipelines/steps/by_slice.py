@@ -4,15 +4,32 @@ The figures are those of the whole series, whatever the order in which its slice
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from pipelines.pipeline import Checked, Finding
 from pipelines.steps import measure
 from pipelines.steps.measure import Image
+
+_Owner = TypeVar("_Owner")
+_Value = TypeVar("_Value")
+
+
+class once(Generic[_Owner, _Value]):
+    """An attribute that is computed when it is asked for first.
+
+    `functools.cached_property` of Python 3.11 holds one lock for all objects: threads that measure other slices wait.
+    """
+
+    def __init__(self, compute: Callable[[_Owner], _Value]) -> None:
+        self._compute, self._name = compute, compute.__name__
+
+    def __get__(self, owner: _Owner, kind: type[_Owner]) -> _Value:
+        value: _Value = self._compute(owner)
+        owner.__dict__[self._name] = value
+        return value
 
 
 class Pair:
@@ -24,43 +41,43 @@ class Pair:
     def __init__(self, case: Checked, index: int) -> None:
         self._case, self.index = case, index
 
-    @cached_property
+    @once
     def before(self) -> Image:
         """The source's slice."""
         return np.asarray(self._case.source.voxels[self.index])
 
-    @cached_property
+    @once
     def after(self) -> Image:
         """The result's slice."""
         return np.asarray(self._case.result.voxels[self.index])
 
-    @cached_property
+    @once
     def following(self) -> Image | None:
         """The source's next slice; None for the last one."""
         voxels = self._case.source.voxels
         return np.asarray(voxels[self.index + 1]) if self.index + 1 < len(voxels) else None
 
-    @cached_property
+    @once
     def removed(self) -> Image:
         """Source minus result."""
         return self.before - self.after
 
-    @cached_property
+    @once
     def half_before(self) -> Image:
         """2x2 means of the source."""
         return measure.halve(self.before)
 
-    @cached_property
+    @once
     def half_after(self) -> Image:
         """2x2 means of the result."""
         return measure.halve(self.after)
 
-    @cached_property
+    @once
     def half_removed(self) -> Image:
         """2x2 means of what was removed."""
         return measure.halve(self.removed)
 
-    @cached_property
+    @once
     def smooth_after(self) -> Image:
         """3x3 means of the result."""
         return measure.box(self.after, 1)
