@@ -174,6 +174,22 @@ def test_a_worker_killed_while_it_waits_for_the_word_asks_again_and_sends_nothin
         assert len(archive.asked()) == SLICES
 
 
+def test_a_worker_killed_between_its_steps_goes_on_where_the_records_say(state: Path, made: list[Path]) -> None:
+    lost = uid(made[0])
+    with Scp(state / "archive", commits=[[lost], "ok"]) as archive, Sending(state, archive.port, **ASK) as sending:
+        with sending.records.write() as connection:  # killed before N-ACTION left
+            commitments.ask(connection, "1.2.3", JOB, NAME, at=sending.now)
+        assert sending.attempt().state is DispatchState.WAITING
+        (question,) = sending.questions()
+        assert question.transaction_uid != "1.2.3"
+
+        sending.now += 3600
+        with sending.records.write() as connection:  # killed after it was noted that what failed goes again
+            assert commitments.send_again(connection, question, JOB, NAME, at=sending.now) == 1
+        assert sending.attempt().state is DispatchState.DELIVERED
+        assert archive.asked()[SLICES:] == [lost]
+
+
 def test_orthanc_vouches_on_an_association_of_its_own(tmp_path: Path, made: list[Path]) -> None:
     port = free_port()
     with Orthanc(tmp_path / "orthanc", node=(AE_TITLE, port)) as orthanc:
