@@ -6,6 +6,9 @@ Receiving (`stages/receive.py`) ends with bytes and a record on disk, assembling
 set. From there on `process` below is what happens. DBOS keeps what each step returned, so a process that is killed
 goes on at the step it was in; a step may therefore run twice and must come to the same end. Workflow IDs are computed
 from what the work is, so that nothing is queued twice.
+
+What needs one slice only does not wait for these stages: `eager.py` decodes and infers while a series comes in, and
+`following.py` measures and writes beside the network. The stages take what lies ready and make the rest.
 """
 
 from typing import Any, Final
