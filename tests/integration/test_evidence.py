@@ -5,17 +5,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 
 from node.child import Child
+from node.demo.phantom import make_series
 from node.peers import dimse_evidence
 from node.records import evidence
 from node.records.database import Records, migrate
 from node.records.evidence import Claim, Evidence
-from tests import notices
-from tests.peers import HOST, free_port
+from tests import notices, senders
+from tests.peers import HOST, free_port, wait_until
+from tests.running_node import AE_TITLE, RunningNode, settings_for
 
 STUDY, STEP, NOTICE = "1.2.1", "1.2.9.1", "1.2.9.2"
 FIRST, SECOND = "1.2.2", "1.2.3"
@@ -126,3 +129,30 @@ def test_what_breaks_the_parser_ends_in_an_answer(scp: Scp, monkeypatch: pytest.
     monkeypatch.setattr(dimse_evidence, "MAXIMUM_BYTES", 64)
     with notices.association(scp.port, called="NODE") as scanner:
         assert notices.notify(scanner, NOTICE, study_uid=STUDY, named=NAMED).status == 0x0213
+
+
+def test_a_running_node_takes_a_series_when_all_that_was_named_is_here(tmp_path: Path) -> None:
+    """The association stays open and the slices have a gap: without the scanner's word the node would wait a minute."""
+    files = make_series(tmp_path / "scan", slices=6)
+    sent = [*files[:2], *files[3:]]
+    heads = [pydicom.dcmread(path, stop_before_pixels=True) for path in sent]
+    series, study = str(heads[0].SeriesInstanceUID), str(heads[0].StudyInstanceUID)
+    raw = settings_for(tmp_path, assemble={"quiet_s": 600.0})
+    raw["peers"] = [{**peer, "evidence": peer["ae_title"] == "OTHER"} for peer in raw["peers"]]
+    with RunningNode(tmp_path, raw) as node:
+        opened = senders.associate(node.port, sent, called=AE_TITLE)
+        with notices.association(node.port, called=AE_TITLE) as scanner:
+            assert notices.create_step(scanner, STEP, study_uid=study).status == 0x0000
+            for path in sent[:-1]:
+                assert senders.store(opened, path) == 0x0000
+            named = {series: [str(head.SOPInstanceUID) for head in heads]}
+            assert notices.set_step(scanner, STEP, "COMPLETED", named).status == 0x0000
+            wait_until(
+                "it waits", lambda: "mpps names 5 instances, 4 are here" in (node.show(series)["waits_for"] or "")
+            )
+            assert senders.store(opened, sent[-1]) == 0x0000
+            wait_until("it is complete", lambda: node.show(series)["sets"], timeout_s=30)
+        opened.release()
+        assert node.show(series)["sets"][0]["evidence"] == "mpps names 5 instances, all are here"
+        with notices.association(node.port, called=AE_TITLE, calling="STORESCU") as stranger:
+            assert notices.create_step(stranger, "1.2.9.8", study_uid=study).status == 0x0124
