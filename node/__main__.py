@@ -211,6 +211,21 @@ def discard(
 
 
 @app.command()
+def purge(
+    settings: SettingsFile = USUAL_SETTINGS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove now what was kept for `node.keep_days`; the running node does it once an hour."""
+    from node.commands import tidy
+    from node.log import configure
+
+    configure("error", part="purge")
+    with _records(settings) as records:
+        _print(tidy.purge(records, settings, dry_run=dry_run), as_json=as_json, text=tidy.text)
+
+
+@app.command()
 def fetch(
     source: Annotated[str, typer.Option("--from", metavar="NAME", help="The archive: a destination of kind dicom.")],
     study: Annotated[str | None, typer.Option(metavar="UID", help="Study Instance UID.")] = None,

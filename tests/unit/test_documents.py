@@ -120,7 +120,7 @@ def test_options_of_the_readme_exist() -> None:
     for line in README.splitlines():
         for command in re.findall(r"imaging-node ([a-z]+(?: [a-z-]+)?)", line):
             known = options(command)
-            wrong += [f"{command} {given}" for given in re.findall(r"(?<![\w-])--?[a-z]+", line) if given not in known]
+            wrong += [f"{command} {given}" for given in re.findall(r"(?<![\w-])--?[a-z]+(?:-[a-z]+)*", line) if given not in known]
 
     assert wrong == []
 

@@ -1,6 +1,8 @@
 """The purge removes what is done with, after its days, and nothing that anybody still waits for."""
 
+import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +19,7 @@ from node.records.instances import Instance
 from node.records.states import GatheringState, JobState, SetState
 from node.records.tables import GATHERINGS, JOB_SETS, JOBS, SERIES, SETS
 from node.spool import Spool
+from tests.running_node import cli, settings_for, write_toml
 
 NOW, DAYS = 1_800_000_000.0, 30.0
 LONG_AGO = NOW - 40 * DAY_S
@@ -160,3 +163,19 @@ def test_a_series_that_no_rule_takes_is_purged_too(archive: Archive) -> None:
         connection.execute(update(SETS).values(state=SetState.UNMATCHED))
 
     assert archive.run() == ["1.2"]
+
+
+def test_the_command_says_what_would_go_and_then_removes_it(archive: Archive, tmp_path: Path) -> None:
+    raw = settings_for(tmp_path, node={"state": str(tmp_path), "keep_days": DAYS})
+    settings = write_toml(tmp_path / "node.toml", raw)
+    with archive.records.write() as connection:  # the command goes by the real clock
+        long_ago = time.time() - 40 * DAY_S
+        connection.execute(update(SERIES).values(last_at=long_ago))
+        connection.execute(update(JOBS).values(updated_at=long_ago))
+
+    assert cli("purge", "-c", settings, "--dry-run")[1] == "Would remove the files of 1 series (2 instances, 0 MB).\n"
+    assert len(archive.files()) == 4
+    status, said, _ = cli("purge", "-c", settings, "--json")
+    assert status == 0
+    assert json.loads(said) == {"removed": True, "series": ["1.2"], "instances": 2, "bytes": 2000}
+    assert archive.files() == []
