@@ -120,7 +120,8 @@ def test_options_of_the_readme_exist() -> None:
     for line in README.splitlines():
         for command in re.findall(r"imaging-node ([a-z]+(?: [a-z-]+)?)", line):
             known = options(command)
-            wrong += [f"{command} {given}" for given in re.findall(r"(?<![\w-])--?[a-z]+(?:-[a-z]+)*", line) if given not in known]
+            given = re.findall(r"(?<![\w-])--?[a-z]+(?:-[a-z]+)*", line)
+            wrong += [f"{command} {option}" for option in given if option not in known]
 
     assert wrong == []
 
