@@ -113,6 +113,7 @@ class Spool:
         """
         if is_full(error):
             return SpoolFull("The spool's disk is full.", fix="Free some; senders try again.")
+        log.error("the spool could not be written", reason=error.strerror, broken=is_broken(error))
         if is_broken(error):
             self._broken = True
             try:
