@@ -37,6 +37,9 @@ ALLOWED = {
     r"Warning - Unrecognized defined term <99GENAI> for value 1 of attribute <Coding Scheme Designator>": "our codes",
     r"Warning - Unrecognized defined term <2\.25\.\d+> for value 1 of attribute <Coding Scheme UID>": "our codes",
     r"Warning - Unrecognized defined term <AI_[A-Z_]+> for value 4 of attribute <Image Type>": "DICOM_SPEC 1.1",
+    r"Warning - Unrecognized defined term <\w+> for value 1 of attribute <Window Center & Width Explanation>": (
+        "the window of a converted kernel; defined terms may be extended (PS3.3 C.7.6.16.2.10)"
+    ),
     r"Warning - is only permitted to be empty when actually unknown; should be absent \(not empty\) if an unpaired "
     r"body part, and have a value if a paired body part - attribute <Laterality>": (
         "actually unknown: the source does not say; absent, as it came, would be an error (decision 0002)"

@@ -51,7 +51,7 @@ def write_series(request: dict[str, Any]) -> dict[str, Any]:
         raise Refuse(f"There is no range from {first} to {last} in {len(slices)} slices.")
     study_uid = part10.text(slices[0].dataset, "StudyInstanceUID")
     instances = []
-    forms, instead = _forms(request.get("forms") or ["classic"], slices)
+    forms, instead = _forms(request.get("forms") or ["classic"], job, slices)
     with Batch(Path(request["out"])) as batch:
         for index in range(first + 1, last + 1) if "classic" in forms else ():
             if index % _FORGET_EVERY == 0:
@@ -85,11 +85,11 @@ def write_series(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _forms(wanted: list[str], slices: tuple[Source, ...]) -> tuple[list[str], str]:
+def _forms(wanted: list[str], job: Job, slices: tuple[Source, ...]) -> tuple[list[str], str]:
     """The forms to write, and why the classic one takes the place of the enhanced one where it does."""
     if not wanted or not set(wanted) <= {"classic", "enhanced"}:
         raise Refuse(f"{', '.join(wanted) or 'nothing'} is no form of a derived series.")
-    if "enhanced" in wanted and (reason := enhanced.lacking(slices)):
+    if "enhanced" in wanted and (reason := enhanced.lacking(job, slices)):
         return ["classic"], reason
     return wanted, ""
 

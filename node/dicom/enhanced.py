@@ -57,13 +57,17 @@ Pixels = Callable[[int], NDArray[Any]]
 """Stored values of frame 1..N, (y, x)."""
 
 
-def lacking(sources: Sequence[Source]) -> str:
-    """Why these sources can't have an enhanced form; empty if they can."""
+def lacking(job: Job, sources: Sequence[Source]) -> str:
+    """Why a job on these sources can't have an enhanced form; empty if it can."""
     modality = sources[0].modality
     if sources[0].sop_class_uid != codes.ENHANCED[modality]:
         return "the sources are no Enhanced objects with attributes of their own for it"
     if modality == "CT" and not all(_EVENT in _whole(source).groups(source.frame) for source in sources):
         return "a source does not identify its irradiation event, which every Enhanced CT has to"
+    if "ConvolutionKernel" in job.elements and not all(
+        _RECONSTRUCTION in _whole(source).groups(source.frame) for source in sources
+    ):
+        return "a source does not describe the reconstruction whose kernel was converted"
     return ""
 
 
@@ -101,7 +105,7 @@ def header(job: Job, sources: Sequence[Source], study_uid: str) -> tuple[bytes, 
 
     raises: Refuse if it would break an assertion
     """
-    if reason := lacking(sources):
+    if reason := lacking(job, sources):
         raise Refuse(f"There is no enhanced form: {reason}.")
     modality, uid = sources[0].modality, job.enhanced_uid(study_uid)
     sop_class_uid, signed = codes.ENHANCED[modality], Scales(sources, stated=True)[0].signed

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from node.dicom import codes, derive, enhanced_checks, part10, source_slices, uids
-from node.dicom.job import Job
+from node.dicom import codes, derive, uids
 from node.errors import Refuse
 from tests.derived_frames import derived, mr_job, request_for, with_test_kind
-from tests.dicom_phantom import STUDY, item, job, series, slice_of_ct
+from tests.dicom_phantom import STUDY, job, series, slice_of_ct
 from tests.enhanced_phantom import ENHANCED, SERIES, enhanced, legacy
 from tests.unit.test_dicom_derive import kernel_job
 
@@ -241,72 +239,19 @@ def test_sources_that_cannot_carry_it_get_the_classic_form_and_the_reason(
     assert list(reply["series_instance_uids"]) == ["classic"]
 
 
+def test_a_converted_kernel_needs_the_group_of_the_reconstruction(tmp_path: Path) -> None:
+    def silent(ds: Dataset) -> None:
+        del ds.SharedFunctionalGroupsSequence[0].CTReconstructionSequence
+
+    file = enhanced(tmp_path / "e.dcm", silent)
+
+    assert "reconstruction" in derived(tmp_path, [file], job(**kernel_job()), "enhanced")["instead"]
+    assert derived(tmp_path, [file], job(), "enhanced")["instead"] == ""
+
+
 def test_a_form_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refuse, match="legacy is no form"):
         derived(tmp_path, [enhanced(tmp_path / "e.dcm")], job(), "legacy")
-
-
-# --- the last check -------------------------------------------------------------------------------------------------
-
-
-def put(keyword: str, value: Any) -> Callable[[Dataset], None]:
-    return lambda ds: setattr(ds, keyword, value)
-
-
-def in_frame(sequence: str, keyword: str, value: Any) -> Callable[[Dataset], None]:
-    return lambda ds: setattr(ds.PerFrameFunctionalGroupsSequence[1][sequence].value[0], keyword, value)
-
-
-def foreign_reference(ds: Dataset) -> None:
-    derivation = ds.PerFrameFunctionalGroupsSequence[1].DerivationImageSequence[0]
-    derivation.SourceImageSequence.append(item(ReferencedSOPClassUID="1.2", ReferencedSOPInstanceUID="1.2.3"))
-
-
-def private_group(ds: Dataset) -> None:
-    block = ds.SharedFunctionalGroupsSequence[0].private_block(0x0029, "FOREIGN", create=True)
-    block.add_new(1, "LO", "x")
-
-
-def one_frame_less(ds: Dataset) -> None:
-    del ds.PerFrameFunctionalGroupsSequence[-1]
-    ds.NumberOfFrames = 5
-
-
-@pytest.mark.parametrize(
-    ("spoil", "found"),
-    [
-        (lambda ds: None, None),
-        (put("ImageType", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]), "Image Type is ORIGINAL"),
-        (put("ImageType", ["DERIVED", "SECONDARY", "VOLUME", "NONE"]), "Image Type is not that of an Enhanced object"),
-        (put("SyntheticData", "YES"), "Synthetic Data is not what the job says"),
-        (put("ContentQualification", ""), "Content Qualification has no defined value"),
-        (put("PatientID", "OTHER"), "PatientID is not that of the source"),
-        (put("SeriesInstanceUID", SERIES), "the Series Instance UID is that of another series"),
-        (put("PixelPresentation", "COLOR"), "Pixel Presentation is not MONOCHROME"),
-        (put("SourceImageEvidenceSequence", []), "Source Image Evidence Sequence does not list the sources"),
-        (put("OperatorsName", "A^B"), "(0008,1070) is left over"),
-        (lambda ds: ds.add_new(0x00280106, "US", 0), "(0028,0106) is left over"),
-        (put("LossyImageCompression", "01"), "Lossy Image Compression is 01 without ratio and method"),
-        (in_frame("PlanePositionSequence", "ImagePositionPatient", [0, 0, 0]), "ImagePositionPatient of frame 2"),
-        (in_frame("FrameContentSequence", "DimensionIndexValues", [1, 5]), "Dimension Index Values of frame 2"),
-        (in_frame("DerivationImageSequence", "SourceImageSequence", []), "frame 2: the first source image is not"),
-        (in_frame("DerivationImageSequence", "DerivationCodeSequence", []), "the derivation of frame 2"),
-        (foreign_reference, "frame 2: a source image is not one of the sources"),
-        (private_group, "the private functional group (0029,0010) is not ours"),
-        (one_frame_less, "5 frames are made of 6 slices"),
-    ],
-)
-def test_a_violation_is_named(tmp_path: Path, spoil: Callable[[Dataset], None], found: str | None) -> None:
-    file = enhanced(tmp_path / "e.dcm")
-    ds = one(derived(tmp_path, [file], job(), "enhanced"))
-    spoil(ds)
-    stream = BytesIO()
-    ds.save_as(stream)
-    sources = source_slices.read([Path(file)] * 6, [1, 2, 3, 4, 5, 6])
-
-    wrong = enhanced_checks.violations(Job.of(job()), part10.parse(stream.getvalue()), sources)
-
-    assert (wrong == []) if found is None else any(violation.startswith(found) for violation in wrong)
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------
