@@ -29,7 +29,7 @@ from node.spool import Spool
 from node.stages.infer import Inference
 from pipelines.pipeline import Pipeline
 
-_LOOK_EVERY_S: Final = 0.1
+_LOOK_EVERY_S: Final = 0.2
 _SWEEP_EVERY_S: Final = 2.0
 _TROUBLE_S: Final = 5.0
 _BATCH: Final = 8  # slices decoded in one request

@@ -24,7 +24,8 @@ from engines.store import load_spec
 from node.demo.phantom import make_volume
 from pipelines.ct_denoise import CT_DENOISE
 from pipelines.steps.tiles import pad_to_multiple
-from tests.bench.transfer import FAST, MakeSeries, Say, Scp, dcmsend_s, peak_mb, running, series_maker
+from tests.bench.peers import Scp
+from tests.bench.transfer import FAST, MakeSeries, Say, dcmsend_s, peak_mb, running, series_maker
 from tests.running_node import AE_TITLE, RunningNode, settings_for
 from tests.senders import associate, store
 
