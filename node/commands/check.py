@@ -19,7 +19,7 @@ from node.errors import NodeError
 from node.peers import dimse_query
 from node.peers.dimse_connect import Address
 from node.peers.orthanc import OrthancClient
-from node.peers.stow import Senders
+from node.peers.stow_senders import Senders
 from node.peers.tls import web_server_context
 from node.settings import OrthancSource, Settings, load
 from pipelines.pipeline import Pipeline

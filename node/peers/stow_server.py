@@ -31,6 +31,7 @@ class StowServer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((settings.host, settings.port))
+            self._socket.listen()  # at once: whoever hears that this part is alive may connect before uvicorn is ready
         except OSError as error:
             self._socket.close()
             raise BadSetting(
