@@ -149,6 +149,7 @@ def rows(data: Path, folder: Path) -> list[Row]:
         node.wait_settled(len(known), timeout_s=120)
         outcomes = {name: _outcomes(node, uids) for name, uids in series.items()}
         assert _processes(node) == before, "a process of the node died"
+        assert all(node.show(uid)["series_uid"] == uid for uid in known)  # also where a study has the same UID
         _check_derived(node, {name: sent[name] for name in sent if name.startswith("made/") and len(sent[name]) > 1})
     return [Row(name=name, answer=answers[name], outcome=outcomes[name], pixels=pixels[name]) for name in sent]
 
