@@ -156,6 +156,7 @@ class Receiver(AbstractContextManager["Receiver"]):
             self._process = subprocess.Popen(command_line, stdout=log, stderr=log)
         self.pid = self._process.pid
         wait_until("the receiver serves", lambda: self.said().get("pid") == self.pid or self._gone())
+        self._threads_at_rest = self.threads() + 1  # one more comes with the first decoder; an association has two
         return self
 
     def __exit__(
@@ -181,6 +182,10 @@ class Receiver(AbstractContextManager["Receiver"]):
 
     def threads(self) -> int:
         return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
+
+    def wait_for_rest(self) -> None:
+        """Until no association is open."""
+        wait_until("no association is open", lambda: self.threads() <= self._threads_at_rest, timeout_s=15)
 
     def descriptors(self) -> int:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))

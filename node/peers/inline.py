@@ -7,10 +7,7 @@ pynetdicom, as if nothing had been.
 """
 
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
@@ -19,69 +16,12 @@ from node.incoming import Head, Rejected, Status
 from node.log import log
 from node.peers import pdu
 from node.peers.pdu import HEADER_BYTES, Malformed, StoreRequest
-from node.peers.wire import Gone, Pace, TooSlow, Wire
+from node.peers.sink import Sink, Store
+from node.peers.wire import Gone, TooSlow, Wire
 
 _LOOK_S: Final = 0.25  # an idle association looks so often whether it shall end
 _TOLERANCE: Final = 64  # some peers take the maximum length for that of the data and not of the whole PDU
 _OTHER_MESSAGE_BYTES: Final = 34 << 20  # of a message that pynetdicom reads; it holds it in memory
-_SCRATCH: Final = 1 << 16
-
-
-class Incoming(Protocol):
-    """One object on its way in; `node.incoming` has the text."""
-
-    def buffer(self) -> memoryview: ...
-    def advance(self, count: int) -> None: ...
-    def finish(self) -> "Future[bool]": ...
-    def abandon(self) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Store:
-    """Where the objects of an association go; functions of `listener.Listening`."""
-
-    begin: Callable[[Head], Incoming]
-    answered: Callable[[int, int, float], None]
-    association: str
-    maximum_pdu_bytes: int
-    maximum_bytes: int
-    pace: Pace
-
-
-class _Sink:
-    """What becomes of one object: it is kept, or refused and read to its end all the same."""
-
-    def __init__(self, incoming: Incoming | None, refusal: Rejected | None, maximum_bytes: int) -> None:
-        self._incoming, self._refusal = incoming, refusal
-        self._scratch = memoryview(bytearray(_SCRATCH if incoming is None else 0))
-        self._maximum = maximum_bytes
-        self.size = 0
-
-    def buffer(self) -> memoryview:
-        return self._scratch if self._incoming is None else self._incoming.buffer()
-
-    def advance(self, count: int) -> None:
-        self.size += count
-        if self._incoming is None:
-            if self.size > 2 * self._maximum:
-                raise Malformed("A refused object did not end.")
-            return
-        try:
-            self._incoming.advance(count)
-        except Rejected as error:
-            self._incoming, self._refusal = None, error
-            self._scratch = memoryview(bytearray(_SCRATCH))
-
-    def finish(self) -> None:
-        """Until it is durable. Raises Rejected."""
-        if self._incoming is None:
-            assert self._refusal is not None
-            raise self._refusal
-        self._incoming.finish().result()
-
-    def abandon(self) -> None:
-        if self._incoming is not None:
-            self._incoming.abandon()
 
 
 class Provider(DULServiceProvider):
@@ -215,7 +155,7 @@ class Provider(DULServiceProvider):
             raise Malformed("A PDV is longer than its PDU.")
         return head[4], head[5], size, left
 
-    def _data_set(self, sink: _Sink, context: int, left: int, began: tuple[float, float]) -> bool:
+    def _data_set(self, sink: Sink, context: int, left: int, began: tuple[float, float]) -> bool:
         """Read a data set to its end. Returns False if an abort or a release came instead, which is put back.
 
         left: bytes of the PDU that the command stood in
@@ -252,7 +192,7 @@ class Provider(DULServiceProvider):
         if waited > pace.pdu_s and size < waited * pace.bytes_per_s:
             raise TooSlow
 
-    def _begin(self, request: StoreRequest, context: int) -> _Sink:
+    def _begin(self, request: StoreRequest, context: int) -> Sink:
         agreed = self.assoc._accepted_cx.get(context)
         if agreed is None:
             raise Malformed("A message names a presentation context that was not accepted.")
@@ -276,9 +216,9 @@ class Provider(DULServiceProvider):
             except Exception:  # noqa: BLE001  the sender gets an answer whatever broke here; the log has the trace
                 log.exception("instance not begun")
                 refusal = Rejected(Status.INTERNAL_FAILURE, "The node could not store it; see its log")
-        return _Sink(incoming, refusal, self.store.maximum_bytes)
+        return Sink(incoming, refusal, self.store.maximum_bytes)
 
-    def _answer(self, request: StoreRequest, context: int, sink: _Sink, began: float) -> None:
+    def _answer(self, request: StoreRequest, context: int, sink: Sink, began: float) -> None:
         status, comment = Status.SUCCESS, ""
         try:
             sink.finish()

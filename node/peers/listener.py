@@ -24,8 +24,9 @@ from node.incoming import Head
 from node.log import log
 from node.peers import pdu
 from node.peers.door import Caller, Door
-from node.peers.inline import Incoming, Provider, Store
+from node.peers.inline import Provider
 from node.peers.service import Service
+from node.peers.sink import Incoming, Store
 from node.peers.slots import Full, IPAddress, Slot, Slots
 from node.peers.wire import Pace, Wire
 from node.settings_receiver import Peer, Receiver
