@@ -176,8 +176,8 @@ class Settings(Part):
         found = [*self.receiver.unsafe(), *(self.stow.unsafe() if self.stow is not None else ())]
         if not is_loopback(self.page.host) and not self.page.without_login:
             found.append(
-                f"page.host is {self.page.host}, so that other machines reach a page without a login; put a proxy with a "
-                "login before 127.0.0.1, or in a closed network set page.without_login = true"
+                f"page.host is {self.page.host}, so that other machines reach a page without a login; put a proxy with "
+                "a login before 127.0.0.1, or in a closed network set page.without_login = true"
             )
         return found
 

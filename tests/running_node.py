@@ -126,7 +126,7 @@ class RunningNode:
         return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
 
     def pids(self) -> dict[str, int]:
-        """The processes of the node by part; `child` is a decoder. `receiver` is the first one, `receiver-2` the next."""
+        """The processes of the node by part; `child` is a decoder. `receiver` is the first, `receiver-2` the next."""
         assert self._process is not None
         found = {"supervisor": self._process.pid}
         for pid in _children(self._process.pid):
