@@ -14,22 +14,22 @@ from engines.engine import EngineError, EngineSpec
 from engines.parity import recorded_cases, require
 from engines.pool import EnginePool
 from engines.store import find_spec, read_weights, verify
-from node import gathering
 from node.child import Child
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import BadSetting, Refuse
 from node.peers.carrier import Carrier
-from node.peers.dicom import DicomCarrier
-from node.peers.dimse_connect import Address
+from node.peers.dimse.carrier import DicomCarrier
+from node.peers.dimse.connect import Address
 from node.peers.folder import FolderCarrier
 from node.peers.tls import client_context
-from node.planes import Planes
 from node.proof import Proof
 from node.records import instances
 from node.records.database import Records, migrate
 from node.settings import Destination, DicomDestination, Settings
 from node.spool import Spool
 from node.stages.receive import Intake
+from node.work import gathering
+from node.work.planes import Planes
 from pipelines import with_kernels
 from pipelines.pipeline import Pipeline
 
@@ -227,11 +227,13 @@ def carriers_of(settings: Settings) -> Callable[[Destination], Carrier]:
         if destination.kind == "dicom":
             return DicomCarrier(address(destination))
         if destination.kind == "dicomweb":
-            from node.peers.dicomweb import Dicomweb  # here: receivers start sooner without the libraries behind them
+            from node.peers.web.dicomweb import (
+                Dicomweb,  # here: receivers start sooner without the libraries behind them
+            )
 
             return Dicomweb(destination)
         if destination.kind == "orthanc":
-            from node.peers.orthanc import OrthancCarrier
+            from node.peers.web.orthanc import OrthancCarrier
 
             return OrthancCarrier(destination)
         return FolderCarrier(destination.path)

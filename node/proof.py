@@ -16,11 +16,12 @@ from pydicom.uid import generate_uid
 from node.errors import Refuse
 from node.log import log
 from node.metrics import METRICS
-from node.peers import commitment, dimse_query
 from node.peers.carrier import Consignment
-from node.peers.commitment import NotTaken, Word
-from node.peers.dimse_connect import Address
-from node.peers.dimse_negotiation import NoContext
+from node.peers.dimse import commitment
+from node.peers.dimse import query as dimse_query
+from node.peers.dimse.commitment import NotTaken, Word
+from node.peers.dimse.connect import Address
+from node.peers.dimse.negotiation import NoContext
 from node.records import commitments
 from node.records.commitments import ABSENT, Commitment
 from node.records.database import Records

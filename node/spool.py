@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from node import aside
-from node.aside import Aside
-from node.disk import SpoolFailed, SpoolFull, is_broken, is_full
-from node.disk import output_folder as output_folder
-from node.disk import sync_folder as sync_folder
-from node.disk import written_aside as written_aside
 from node.errors import BadSetting, NodeError, Refuse
+from node.intake import aside
+from node.intake.aside import Aside
+from node.intake.disk import SpoolFailed, SpoolFull, is_broken, is_full
+from node.intake.disk import output_folder as output_folder
+from node.intake.disk import sync_folder as sync_folder
+from node.intake.disk import written_aside as written_aside
 from node.log import log
 
 _NO_ROOM: Final = "Less disk space is free than node.disk_reserve_mb."

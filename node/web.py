@@ -11,12 +11,12 @@ from typing import Final
 
 from node import app
 from node.errors import Refuse
-from node.incoming import Status
+from node.intake.incoming import Status
 from node.metrics import METRICS, prime_web
-from node.peers.orthanc_source import OrthancReader
-from node.peers.stow import make
-from node.peers.stow_server import StowServer
 from node.peers.taking import Taking
+from node.peers.web.orthanc_source import OrthancReader
+from node.peers.web.stow import make
+from node.peers.web.stow_server import StowServer
 from node.records import instances
 from node.records.database import Records
 from node.records.states import Ending

@@ -14,25 +14,25 @@ from dbos import DBOS, DBOSConfig
 
 from engines.engine import EngineError, EngineFailed, EngineUnavailable, NoRoom
 from node import app, flow
-from node.arrays import Arrays
-from node.eager import Eager
 from node.errors import BadSetting
 from node.log import log
-from node.making import Making
 from node.metrics import METRICS, prime_worker
-from node.outputs import Outputs
-from node.parts import Parts
-from node.peers import dimse_query
-from node.peers.dimse_connect import Address
+from node.peers.dimse import query as dimse_query
+from node.peers.dimse.connect import Address
 from node.purge import purge
 from node.records import commitments, deliveries, jobs, sets
 from node.records.database import Records, url
-from node.routing import Router
 from node.settings import DicomDestination, Settings
 from node.stages.assemble import Assembler
 from node.stages.deliver import Deliverer
 from node.stages.infer import Inference
 from node.work import Work
+from node.work.arrays import Arrays
+from node.work.eager import Eager
+from node.work.making import Making
+from node.work.outputs import Outputs
+from node.work.parts import Parts
+from node.work.routing import Router
 from pipelines.pipeline import Pipeline
 
 _TICK_S: Final = 0.15

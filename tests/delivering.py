@@ -24,10 +24,10 @@ from pynetdicom import AE, evt
 from node.dicom.classes import EXPLICIT_LE, IMPLICIT_LE
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.peers.carrier import Carrier
-from node.peers.commitment import PUSH_MODEL
-from node.peers.dicom import DicomCarrier
-from node.peers.dimse_connect import Address
-from node.peers.dimse_query import STUDY_ROOT_FIND
+from node.peers.dimse.carrier import DicomCarrier
+from node.peers.dimse.commitment import PUSH_MODEL
+from node.peers.dimse.connect import Address
+from node.peers.dimse.query import STUDY_ROOT_FIND
 from node.peers.folder import FolderCarrier
 from node.proof import Proof
 from node.records import commitments, deliveries, instances, jobs, sets

@@ -16,11 +16,11 @@ from engines.parity import require
 from node import app
 from node.commands.run import alive
 from node.errors import NodeError
-from node.peers import dimse_query
-from node.peers.dimse_connect import Address
-from node.peers.orthanc import OrthancClient
-from node.peers.stow_senders import Senders
+from node.peers.dimse import query as dimse_query
+from node.peers.dimse.connect import Address
 from node.peers.tls import web_server_context
+from node.peers.web.orthanc import OrthancClient
+from node.peers.web.stow_senders import Senders
 from node.settings import OrthancSource, Settings, load
 from pipelines.pipeline import Pipeline
 

@@ -13,9 +13,10 @@ from node import app
 from node.commands.run import alive
 from node.dicom.uids import is_well_formed
 from node.errors import BadSetting, Refuse
-from node.peers import dimse_query, dimse_retrieve
-from node.peers.dimse_connect import Address
-from node.peers.dimse_retrieve import Counts, Retrieved
+from node.peers.dimse import query as dimse_query
+from node.peers.dimse import retrieve as dimse_retrieve
+from node.peers.dimse.connect import Address
+from node.peers.dimse.retrieve import Counts, Retrieved
 from node.records import instances
 from node.records.database import Records
 from node.records.states import Ending

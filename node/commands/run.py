@@ -13,12 +13,13 @@ from contextlib import closing
 from pathlib import Path
 
 from engines.backends import Backend
-from node import app, receiver_ports
+from node import app
 from node.child import die_with_parent
 from node.errors import BadSetting
 from node.log import configure, log
 from node.metrics import METRICS
-from node.peers.ports import require_free
+from node.peers.dimse.ports import require_free
+from node.receiver import ports as receiver_ports
 from node.records.database import Records
 from node.settings import Settings, load
 from node.supervisor import Supervisor
@@ -29,7 +30,7 @@ _SILENT_S = 10.0
 
 def node(settings_file: Path) -> int:
     """Check everything, then supervise. Returns the exit status."""
-    from node.peers.http import require_usable  # here: the parts start sooner without it
+    from node.peers.web.http import require_usable  # here: the parts start sooner without it
 
     settings = load(settings_file)
     configure(settings.node.log_level, part="node")

@@ -10,7 +10,8 @@ from node.conformance.document import Section, table
 from node.conformance.facts import Facts
 from node.dicom import codes
 from node.dicom.classes import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
-from node.peers import commitment, dimse_evidence
+from node.peers.dimse import commitment
+from node.peers.dimse import evidence as dimse_evidence
 from node.peers.tls import SUITES
 from node.settings import Settings
 

@@ -6,10 +6,10 @@ from typing import Final
 
 from node.conformance.document import Section, table
 from node.conformance.facts import Facts
-from node.incoming import Status
-from node.peers import dimse_evidence
+from node.intake.incoming import Status
 from node.peers.carrier import Fate
-from node.peers.dicom import fate_of
+from node.peers.dimse import evidence as dimse_evidence
+from node.peers.dimse.carrier import fate_of
 from node.settings import DicomDestination, DicomwebDestination, OrthancDestination
 
 MEANINGS: Final[Mapping[Status, str]] = MappingProxyType(

@@ -27,8 +27,8 @@ from node.demo.phantom import make_series
 from node.demo.picture import compare_picture
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import NodeError
-from node.peers import dimse_send
-from node.peers.dimse_connect import Address
+from node.peers.dimse import send as dimse_send
+from node.peers.dimse.connect import Address
 from node.settings import Settings, load
 from node.spool import output_folder
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node.incoming import Head, Incoming
+from node.intake.incoming import Head, Incoming
 
 
 @dataclass(frozen=True, kw_only=True)

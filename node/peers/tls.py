@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from node.errors import BadSetting
 from node.peers.certificate import require_private
-from node.settings_tls import Tls
-from node.settings_web import StowTls, WebTls
+from node.settings.tls import Tls
+from node.settings.web import StowTls, WebTls
 
 # RFC 9325 4.2: forward secrecy and authenticated encryption. TLS 1.3 brings suites of its own, all of them fit.
 SUITES: Final = ":".join(

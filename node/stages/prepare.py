@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from node.child import Child
-from node.mapped import mapped
 from node.prepared import Prepared
+from node.work.mapped import mapped
 from pipelines.volume import Volume
 
 

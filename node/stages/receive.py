@@ -18,10 +18,10 @@ from node.dicom.classes import STORAGE_CLASSES
 from node.dicom.scan import Scan, Unreadable, scan
 from node.dicom.source import Source
 from node.dicom.uids import is_well_formed
-from node.disk import SpoolFailed, SpoolFull
-from node.incoming import Buffers, Head, Incoming, out_of_resources
-from node.incoming import Rejected as Rejected
-from node.incoming import Status as Status
+from node.intake.disk import SpoolFailed, SpoolFull
+from node.intake.incoming import Buffers, Head, Incoming, out_of_resources
+from node.intake.incoming import Rejected as Rejected
+from node.intake.incoming import Status as Status
 from node.records import events, instances
 from node.records.database import Records, disk_error, not_written
 from node.records.instances import Instance

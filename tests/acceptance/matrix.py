@@ -22,8 +22,8 @@ from node.demo.ct_series import uid
 from node.dicom.classes import TRANSFER_SYNTAXES
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import Refuse
-from node.peers import dimse_send
-from node.peers.dimse_connect import Address
+from node.peers.dimse import send as dimse_send
+from node.peers.dimse.connect import Address
 from node.records import jobs, sets
 from node.records.tables import INSTANCES
 from tests import reference

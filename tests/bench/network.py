@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
-from node.peers import dimse_send
-from node.peers.dimse_connect import Address
+from node.peers.dimse import send as dimse_send
+from node.peers.dimse.connect import Address
 from tests.bench.peers import NodeReceiver, OrthancReceiver, PynetdicomScp, Scp, UnsyncedReceiver
 from tests.bench.transfer import (
     CASES,

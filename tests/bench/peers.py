@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from node.commands.run import alive
-from node.peers.ports import bind
+from node.peers.dimse.ports import bind
 from node.settings import parse
 from tests.bench import scp
 from tests.peers import HOST, Orthanc, Peer, StoreScp, wait_until

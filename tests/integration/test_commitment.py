@@ -14,7 +14,7 @@ from pydicom.uid import generate_uid
 from pynetdicom import AE, build_role
 
 from node.demo.phantom import make_series
-from node.peers.commitment import INSTANCE, PUSH_MODEL, Word
+from node.peers.dimse.commitment import INSTANCE, PUSH_MODEL, Word
 from node.proof import keep
 from node.records import commitments, deliveries, events
 from node.records.states import CommitmentState, DispatchState, JobState

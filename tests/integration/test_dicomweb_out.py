@@ -11,10 +11,10 @@ import pytest
 from node.demo.phantom import make_series
 from node.errors import BadSetting
 from node.peers.carrier import Answer, Broken, Busy, Consignment, Fate, Item, Unreachable
-from node.peers.dicomweb import Dicomweb, batches
-from node.peers.multipart import FilesBody
 from node.peers.tls import web_server_context
-from node.settings_web import DicomwebDestination, StowTls
+from node.peers.web.dicomweb import Dicomweb, batches
+from node.peers.web.multipart import FilesBody
+from node.settings.web import DicomwebDestination, StowTls
 from tests.authority import Authority
 from tests.peers import HOST, Orthanc
 from tests.scripted_http import Reply, ScriptedServer, listed, store_response

@@ -17,11 +17,13 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, MaximumLengthNotification
 
 from node.demo.phantom import make_series
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
-from node.peers import dimse_message, dimse_query, dimse_send
 from node.peers.carrier import Broken, Unreachable
-from node.peers.dimse_connect import Address
-from node.peers.dimse_fragments import COMMAND, cut
-from node.peers.dimse_message import Command, Field
+from node.peers.dimse import message as dimse_message
+from node.peers.dimse import query as dimse_query
+from node.peers.dimse import send as dimse_send
+from node.peers.dimse.connect import Address
+from node.peers.dimse.fragments import COMMAND, cut
+from node.peers.dimse.message import Command, Field
 from tests.delivering import CT
 from tests.peers import HOST
 

@@ -12,7 +12,7 @@ from pynetdicom import AE
 
 from node.child import Child
 from node.demo.phantom import make_series
-from node.peers import dimse_evidence
+from node.peers.dimse import evidence as dimse_evidence
 from node.records import evidence
 from node.records.database import Records, migrate
 from node.records.evidence import Claim, Evidence

@@ -15,12 +15,12 @@ from node import app, web
 from node.demo.phantom import make_series
 from node.errors import Refuse
 from node.peers.carrier import Answer, Broken, Busy, Consignment, Fate, Item, Unreachable
-from node.peers.orthanc import Gone, OrthancCarrier, OrthancClient
+from node.peers.web.orthanc import Gone, OrthancCarrier, OrthancClient
 from node.records import evidence, instances, sets, sources
 from node.records.database import Records
 from node.records.evidence import Source
 from node.settings import Settings, parse
-from node.settings_web import OrthancDestination, OrthancSource
+from node.settings.web import OrthancDestination, OrthancSource
 from tests.peers import HOST, Orthanc, wait_until
 from tests.running_node import cli, settings_for, write_toml
 from tests.scripted_http import Reply, ScriptedServer

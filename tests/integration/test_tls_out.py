@@ -8,10 +8,11 @@ import pytest
 from node.demo.phantom import make_series
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.dicom.part10 import split
-from node.peers import dimse_query, dimse_send
 from node.peers.carrier import Unreachable
-from node.peers.dimse_connect import Address
-from node.settings_tls import Tls
+from node.peers.dimse import query as dimse_query
+from node.peers.dimse import send as dimse_send
+from node.peers.dimse.connect import Address
+from node.settings.tls import Tls
 from tests.authority import Authority, Signed
 from tests.delivering import CT, uid
 from tests.peers import HOST, StoreScp

@@ -11,8 +11,9 @@ from node.conformance.document import Section, table
 from node.conformance.services import EVIDENCE, MEANINGS
 from node.dicom import codes
 from node.dicom.classes import STORAGE_CLASSES, TRANSFER_SYNTAXES
-from node.incoming import Status
-from node.peers import commitment, dimse_evidence
+from node.intake.incoming import Status
+from node.peers.dimse import commitment
+from node.peers.dimse import evidence as dimse_evidence
 from tests.running_node import AE_TITLE, RunningNode, settings_for
 
 ROOT = Path(__file__).parents[2]

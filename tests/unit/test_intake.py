@@ -16,7 +16,7 @@ from sqlalchemy import func, select, update
 
 from node.demo.phantom import make_series
 from node.dicom.part10 import split
-from node.incoming import BUFFER_BYTES, Head, Rejected, Status
+from node.intake.incoming import BUFFER_BYTES, Head, Rejected, Status
 from node.records import instances
 from node.records.database import Records, migrate
 from node.records.tables import INSTANCES, SERIES

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.dicom.classes import DEFLATED_LE, EXPLICIT_LE
-from node.incoming import Head, Rejected, Status
-from node.peers.parts import Malformed, Parts, TooMany, boundary_of, media_type
+from node.intake.incoming import Head, Rejected, Status
+from node.intake.unwrap import MAXIMUM_META_BYTES, Unwrapper
+from node.peers.web.parts import Malformed, Parts, TooMany, boundary_of, media_type
 from node.spool import file_meta
-from node.unwrap import MAXIMUM_META_BYTES, Unwrapper
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 PREFIX = b"\0" * 128 + b"DICM"

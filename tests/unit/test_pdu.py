@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pynetdicom.dimse_messages import C_STORE_RSP, DIMSEMessage
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ, P_DATA_TF
 
-from node.peers import pdu
-from node.peers.pdu import Malformed, StoreRequest
+from node.peers.dimse import pdu
+from node.peers.dimse.pdu import Malformed, StoreRequest
 from tests.hostile import CT, associate_rq, command
 
 UID = "1.2.826.0.1.3680043.10.1537.7"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from node.aside import Aside
 from node.errors import Refuse
+from node.intake.aside import Aside
 from node.purge import DAY_S, purge
 from node.records import events, instances
 from node.records.database import Records, migrate

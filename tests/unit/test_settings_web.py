@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from node.settings_web import DicomwebDestination, OrthancDestination, OrthancSource, Stow, WebTls
+from node.settings.web import DicomwebDestination, OrthancDestination, OrthancSource, Stow, WebTls
 
 SECURE = "https://archive.example/dicom-web"
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from node.peers.slots import Full, Slot, Slots
+from node.peers.dimse.slots import Full, Slot, Slots
 
 HERE, THERE = ipaddress.ip_address("10.0.0.1"), ipaddress.ip_address("fd00::1")
 HOLD = """
 import ipaddress, sys, time
-from node.peers.slots import Slots
+from node.peers.dimse.slots import Slots
 slots = Slots(sys.argv[1], count=4, per_address=3)
 held = [slots.take(ipaddress.ip_address("10.0.0.1")) for _ in range(3)]
 print("held", flush=True)

@@ -15,9 +15,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from node.aside import Aside
-from node.disk import SpoolFailed, SpoolFull, write_whole
 from node.errors import BadSetting
+from node.intake.aside import Aside
+from node.intake.disk import SpoolFailed, SpoolFull, write_whole
 from node.spool import Spool, file_meta, written_aside
 
 META = file_meta(

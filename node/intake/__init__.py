@@ -1,0 +1,1 @@
+"""From the bytes of an object to a file in the spool."""

@@ -1,0 +1,1 @@
+"""DICOM's own network protocol: who calls the node, and whom it calls."""

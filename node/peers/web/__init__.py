@@ -1,0 +1,1 @@
+"""DICOMweb and Orthanc's REST interface, both ways."""

@@ -1,0 +1,109 @@
+"""The receiver process: the listener, and behind it spool and records. Several of them share the node's ports.
+
+Each has a slot, 1 to `receiver.processes`, with a lock and a sign of life of its own.
+"""
+
+import contextlib
+import resource
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from node import app
+from node.dicom.codes import IMPLEMENTATION_CLASS_UID
+from node.intake.incoming import Head, Incoming
+from node.metrics import METRICS, prime_receiver
+from node.peers.dimse import commitment
+from node.peers.dimse import evidence as dimse_evidence
+from node.peers.dimse.listener import Listener, Listening
+from node.proof import keep
+from node.receiver.ports import Ports, part_name, prepare_ports, sockets
+from node.records import instances
+from node.records.database import Records
+from node.records.states import Ending
+from node.settings import Settings
+from node.stages.receive import Status
+
+_DESCRIPTORS: Final = 8192  # enough for all that a process lets wait and serves
+
+
+@contextmanager
+def receiver(settings: Settings, *, slot: int = 1, ports_found: Ports | None = None) -> Iterator[Listener]:
+    """A listening receiver.
+
+    ports_found: by the supervisor; None for a receiver on its own, which opens those of the settings
+    raises:      BadSetting
+    """
+    me = app.receiver_key(part_name(slot))
+    state = settings.node.state.absolute()
+    prime_receiver(Status)
+    _raise_descriptor_limit()
+    with ExitStack() as stack:
+        records = stack.enter_context(contextlib.closing(Records(state)))
+        child = stack.enter_context(contextlib.closing(app.decoder_of(settings)))
+        spool = app.spool_of(settings)
+        intake = stack.enter_context(contextlib.closing(app.intake_of(settings, records, spool, child)))
+
+        def recorded(files: Iterable[str]) -> set[str]:
+            with records.read() as connection:
+                return instances.files_named(connection, files)
+
+        def opened(key: str, calling_ae: str) -> None:
+            METRICS.associations.inc()
+            with records.write() as connection:
+                instances.open_association(connection, key=key, calling_ae=calling_ae, receiver=me, at=time.time())
+
+        def closed(key: str, released: bool) -> None:
+            ending = Ending.RELEASED if released else Ending.ABORTED
+            with records.write() as connection:
+                instances.close_association(connection, key=key, at=time.time(), ending=ending)
+
+        def answered(status: int, size: int, seconds: float) -> None:
+            METRICS.stored.labels(status=f"{status:#06x}").inc()
+            METRICS.stage_seconds.labels(stage="receive").observe(seconds)
+            if status == Status.SUCCESS:
+                METRICS.received_bytes.inc(size)
+
+        def begin(head: Head) -> Incoming:
+            return intake.begin(head)
+
+        node = Listening(
+            begin=begin,
+            opened=opened,
+            closed=closed,
+            refused=lambda reason: METRICS.associations_refused.labels(reason=reason).inc(),
+            answered=answered,
+        )
+        spool.sweep(recorded)
+        app.close_lost(settings, records, me)
+        if ports_found is None:
+            prepare_ports(settings)
+        plain, secure = sockets(settings, ports_found)
+        listener = Listener(
+            settings.receiver,
+            settings.peers,
+            node,
+            services=[
+                dimse_evidence.service(
+                    records,
+                    child,
+                    believed=[peer.ae_title for peer in settings.peers if peer.evidence],
+                    clock=time.time,
+                ),
+                commitment.service(keep(records, time.time), child),
+            ],
+            implementation_uid=IMPLEMENTATION_CLASS_UID,
+            state=state,
+            plain=plain,
+            secure=secure,
+        )
+        stack.callback(listener.close)
+        yield listener
+
+
+def _raise_descriptor_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

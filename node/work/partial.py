@@ -1,0 +1,80 @@
+"""A result in the making: written slice by slice, and taken up again by the worker that follows one that died."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from node.errors import Retry
+from node.work.mapped import forget
+
+_EVERY = 16  # slices after which written pages are given back
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partial:
+    """A result's file under another name, and which of its slices are there.
+
+    Not synced: it lies in a folder that nobody looks at after a restart of the machine, and what leaves the node is
+    synced as the objects that are derived from it. A process that is killed leaves what it wrote in the kernel's cache.
+
+    voxels: (z, y, x) float32
+    done:   (z,) uint8, 1 for a slice that was written before
+    """
+
+    voxels: NDArray[np.float32]
+    done: NDArray[np.uint8]
+    files: tuple[Path, Path]
+
+    @classmethod
+    def open(cls, path: Path, shape: tuple[int, ...], *, maker: str) -> "Partial":
+        """What becomes `path`. `maker`: what computes it; slices of another maker are not taken up.
+
+        raises: Retry when the disk has no room
+        """
+        key = hashlib.sha256(f"{maker} {shape}".encode()).hexdigest()[:16]
+        files = path.with_name(f"{path.name}.{key}.part"), path.with_name(f"{path.name}.{key}.done")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not all(file.exists() for file in files):
+            _make(files[0], np.dtype(np.float32), shape)
+            _make(files[1], np.dtype(np.uint8), shape[:1])  # last: without it the other one is begun anew
+        return cls(voxels=open_memmap(files[0], mode="r+"), done=open_memmap(files[1], mode="r+"), files=files)
+
+    @property
+    def path(self) -> Path:
+        """The file of `voxels`."""
+        return self.files[0]
+
+    def known(self, index: int) -> NDArray[np.float32] | None:
+        """A slice that is there."""
+        return self.voxels[index] if self.done[index] else None
+
+    def wrote(self, index: int) -> None:
+        """Say that a slice is whole."""
+        self.done[index] = 1
+        if index % _EVERY == _EVERY - 1:
+            forget(self.voxels)
+
+    def finish(self, path: Path) -> None:
+        """Give the result its name; the old one stays, for those that still read there."""
+        forget(self.voxels)
+        path.hardlink_to(self.files[0])
+        self.files[1].unlink()
+
+
+def _make(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """A file of zeros that appears whole. Its blocks are taken now: a mapping that finds no room ends its process."""
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        array = open_memmap(aside, mode="w+", dtype=dtype, shape=shape)
+        with aside.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise Retry(f"A result cannot be begun: {error.strerror}.", fix="Free some disk space.") from error
+    aside.replace(path)
