@@ -22,14 +22,14 @@ from node.peers.dimse.carrier import DicomCarrier
 from node.peers.dimse.connect import Address
 from node.peers.folder import FolderCarrier
 from node.peers.tls import client_context
+from node.processing import gathering
+from node.processing.planes import Planes
 from node.proof import Proof
 from node.records import instances
 from node.records.database import Records, migrate
 from node.settings import Destination, DicomDestination, Settings
 from node.spool import Spool
 from node.stages.receive import Intake
-from node.work import gathering
-from node.work.planes import Planes
 from pipelines import with_kernels
 from pipelines.pipeline import Pipeline
 

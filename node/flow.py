@@ -19,9 +19,9 @@ from dbos import error as dbos_error
 from node.errors import EngineOff, Hold, NodeError, Refuse, Retry
 from node.log import log
 from node.prepared import Prepared
+from node.processing import Work
 from node.records.states import JobState
 from node.stages.check import why_held
-from node.work import Work
 from pipelines.pipeline import Report
 
 SETS_QUEUE: Final = "sets"

@@ -19,6 +19,13 @@ from node.log import log
 from node.metrics import METRICS, prime_worker
 from node.peers.dimse import query as dimse_query
 from node.peers.dimse.connect import Address
+from node.processing import Work
+from node.processing.arrays import Arrays
+from node.processing.eager import Eager
+from node.processing.making import Making
+from node.processing.outputs import Outputs
+from node.processing.parts import Parts
+from node.processing.routing import Router
 from node.purge import purge
 from node.records import commitments, deliveries, jobs, sets
 from node.records.database import Records, url
@@ -26,13 +33,6 @@ from node.settings import DicomDestination, Settings
 from node.stages.assemble import Assembler
 from node.stages.deliver import Deliverer
 from node.stages.infer import Inference
-from node.work import Work
-from node.work.arrays import Arrays
-from node.work.eager import Eager
-from node.work.making import Making
-from node.work.outputs import Outputs
-from node.work.parts import Parts
-from node.work.routing import Router
 from pipelines.pipeline import Pipeline
 
 _TICK_S: Final = 0.15

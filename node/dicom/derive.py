@@ -19,7 +19,7 @@ from node.dicom.job import Job
 from node.dicom.scale import Scales
 from node.dicom.source_slices import Source
 from node.errors import Refuse
-from node.work.mapped import forget, mapped
+from node.processing.mapped import forget, mapped
 
 _FORGET_EVERY: Final = 16  # slices after which mapped pages are given back
 _MOST_OPEN: Final = 2

@@ -15,7 +15,7 @@ from engines.pool import EnginePool
 from engines.store import verify
 from node.errors import EngineAway, EngineOff, Refuse, Retry
 from node.log import log
-from node.work.turns import Turns
+from node.processing.turns import Turns
 from pipelines.pipeline import Parameters, Pipeline
 from pipelines.run import Plane, plane
 from pipelines.run import infer as run_pipeline

@@ -7,7 +7,7 @@ import numpy as np
 
 from node.child import Child
 from node.prepared import Prepared
-from node.work.mapped import mapped
+from node.processing.mapped import mapped
 from pipelines.volume import Volume
 
 

@@ -1,7 +1,7 @@
 """Route: which pipelines a part of a set goes to, and for every rule that did not match, why.
 
 A function of its arguments. For a pipeline that takes several series it says which roles the part fits; which series of
-a study go together is `node/work/gathering.py`'s to say.
+a study go together is `node/processing/gathering.py`'s to say.
 """
 
 import datetime

@@ -74,7 +74,7 @@ def test_check_says_which_destination_is_down_and_fails(run: Run, tmp_path: Path
     bad = [line for line in json.loads(said)["lines"] if line["good"] is False]
     assert [line["what"] for line in bad] == ["destination storescp"]
     assert "C-ECHO: no connection" in bad[0]["text"]
-    assert "Check host, port and AE titles" in bad[0]["text"]
+    assert "Check host and port" in bad[0]["text"]
 
 
 def test_jobs_lists_what_was_made(run: Run) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from node.processing.gathering import choose, faults, judge
 from node.records.gatherings import Candidate, Gathering
 from node.records.states import GatheringState
 from node.settings import Rule
-from node.work.gathering import choose, faults, judge
 from pipelines.pipeline import Pipeline
 from tests.two_series import PIPELINES
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from engines.pool import resident_bytes
 from node.dicom.plane_files import DecodedPlane
 from node.errors import Retry
+from node.processing.early import CHUNK, Early
+from node.processing.following import Following, Followings
+from node.processing.mapped import forget, mapped
+from node.processing.partial import Partial
+from node.processing.planes import Planes, Recipe
+from node.processing.turns import Turns
 from node.records.instances import Instance
-from node.work.early import CHUNK, Early
-from node.work.following import Following, Followings
-from node.work.mapped import forget, mapped
-from node.work.partial import Partial
-from node.work.planes import Planes, Recipe
-from node.work.turns import Turns
 from pipelines.ct_denoise import CT_DENOISE
 from pipelines.pipeline import Finding, Report, Verdict
 from pipelines.run import Judging

@@ -13,9 +13,9 @@ from engines.engine import EngineSpec
 from node.dicom import codes, geometry
 from node.dicom.gate import ineligible
 from node.dicom.scan import Header
+from node.processing.planes import Recipe
 from node.settings import Rule
 from node.stages.route import outside
-from node.work.planes import Recipe
 from pipelines.match import misfits
 from pipelines.pipeline import Parameters, Pipeline, Tilt
 from pipelines.volume import pixel_mm

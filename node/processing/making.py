@@ -15,18 +15,18 @@ from engines.engine import EngineSpec
 from node.log import log
 from node.metrics import METRICS
 from node.prepared import Prepared
+from node.processing.early import Early
+from node.processing.following import Followings
+from node.processing.foresight import recipe_of
+from node.processing.head_start import HeadStart
+from node.processing.mapped import forget
+from node.processing.outputs import Outputs
+from node.processing.partial import Partial
+from node.processing.planes import Planes
 from node.records import events, sets
 from node.records.database import Records
 from node.spool import Spool
 from node.stages.infer import Inference
-from node.work.early import Early
-from node.work.following import Followings
-from node.work.foresight import recipe_of
-from node.work.head_start import HeadStart
-from node.work.mapped import forget
-from node.work.outputs import Outputs
-from node.work.partial import Partial
-from node.work.planes import Planes
 from pipelines.pipeline import Parameters, Pipeline, Report
 from pipelines.run import Judging
 from pipelines.volume import Volume

@@ -7,7 +7,7 @@ from typing import Final
 
 from node.errors import NodeError
 from node.log import log
-from node.work.early import Early
+from node.processing.early import Early
 from pipelines.pipeline import Report
 from pipelines.run import Judging
 

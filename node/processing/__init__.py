@@ -16,18 +16,18 @@ from node.errors import Hold, Refuse
 from node.log import log
 from node.metrics import METRICS, count_verdicts
 from node.prepared import Prepared
+from node.processing.arrays import Arrays
+from node.processing.making import Making
+from node.processing.mapped import mapped
+from node.processing.outputs import Outputs
+from node.processing.parts import SetPart
+from node.processing.routing import Router
 from node.records import deliveries, jobs, sets
 from node.records.database import Records
 from node.records.states import DispatchState, JobState, SetState
 from node.stages import check as checking
 from node.stages.deliver import Attempt, Deliverer
 from node.stages.infer import Inference
-from node.work.arrays import Arrays
-from node.work.making import Making
-from node.work.mapped import mapped
-from node.work.outputs import Outputs
-from node.work.parts import SetPart
-from node.work.routing import Router
 from pipelines.pipeline import Pipeline, Report
 from pipelines.run import Judging
 from pipelines.volume import Volume

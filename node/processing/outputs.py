@@ -11,11 +11,11 @@ from node.child import Child
 from node.dicom import codes
 from node.log import log
 from node.prepared import Prepared
+from node.processing.early import Early
 from node.records import jobs, sets
 from node.records.database import Records
 from node.spool import Spool
 from node.stages import derive as deriving
-from node.work.early import Early
 from pipelines.pipeline import Pipeline, Report
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from node.prepared import Prepared
+from node.processing.planes import Plane, Planes, Recipe
 from node.records.instances import Instance
-from node.work.planes import Plane, Planes, Recipe
 from pipelines.volume import Volume
 
 

@@ -19,14 +19,14 @@ from node.dicom.plane_files import DecodedPlane
 from node.errors import NodeError, Refuse
 from node.log import log
 from node.metrics import METRICS
+from node.processing.foresight import Expected, expected
+from node.processing.planes import Planes
 from node.records import arrivals
 from node.records.database import Records
 from node.records.instances import Instance
 from node.settings import Rule
 from node.spool import Spool
 from node.stages.infer import Inference
-from node.work.foresight import Expected, expected
-from node.work.planes import Planes
 from pipelines.pipeline import Pipeline
 
 _LOOK_EVERY_S: Final = 0.2

@@ -8,9 +8,9 @@ from pathlib import Path
 from node.child import Child
 from node.errors import Refuse
 from node.prepared import Prepared
+from node.processing.parts import SetPart
 from node.spool import Spool
 from node.stages import prepare as preparing
-from node.work.parts import SetPart
 from pipelines.volume import Volume
 
 

@@ -11,7 +11,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from node.errors import Retry
-from node.work.mapped import forget
+from node.processing.mapped import forget
 
 _EVERY = 16  # slices after which written pages are given back
 

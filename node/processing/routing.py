@@ -12,14 +12,14 @@ from sqlalchemy import Connection
 from engines.engine import EngineSpec
 from node.errors import Refuse
 from node.log import log
+from node.processing.gathering import Verdict, judge
+from node.processing.parts import Parts, SetPart
 from node.records import events, gatherings, jobs, sets
 from node.records.database import Records
 from node.records.gatherings import Candidate, Gathering
 from node.records.states import GatheringState, SetState
 from node.settings.rules import Rule
 from node.stages.route import Match, Routing, route
-from node.work.gathering import Verdict, judge
-from node.work.parts import Parts, SetPart
 from pipelines.pipeline import Pipeline
 
 
