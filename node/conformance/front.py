@@ -33,7 +33,8 @@ def overview(facts: Facts) -> Section:
         ),
         parts=(
             Section(
-                title="Content and Transfer", text=(table(("SOP Class", "UID", "Received", "Created"), _classes()),)
+                title="Content and Transfer",
+                text=(table(("SOP Class", "UID", "Received", "Created"), _classes(facts)),),
             ),
             Section(title="Services", text=(table(("Service", "Role", "In this configuration"), _services(facts)),)),
             Section(
@@ -115,9 +116,11 @@ def model(facts: Facts) -> Section:
     )
 
 
-def _classes() -> Iterator[tuple[str, str, str, str]]:
-    yield "Verification", f"`{VERIFICATION}`", "yes", "yes"
+def _classes(facts: Facts) -> Iterator[tuple[str, str, str, str]]:
+    yield "Verification", f"`{VERIFICATION}`", "-", "-"
     made = {CT_IMAGE_STORAGE}
+    if any(destination.enhanced for destination in facts.settings.destinations):
+        made.add(codes.ENHANCED["CT"])
     for uid, name in STORAGE_CLASSES.items():
         yield name, f"`{uid}`", "yes", "yes" if uid in made else "no"
 
