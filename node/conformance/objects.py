@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
 from node.conformance.document import Section, table
 from node.conformance.facts import Facts
@@ -32,8 +32,17 @@ def annexes(facts: Facts) -> tuple[Section, ...]:
                 "Every derived image is a new instance in a new series of the source's study. SOP, Series and Device "
                 "UIDs are computed (annex E).",
                 _image_types(kinds),
+                "Modules of the classic CT image are those of PS3.3 A.3: Patient, General Study, Patient Study, General "
+                "Series, Frame of Reference, General Equipment, General Acquisition, General Image, General Reference, "
+                "Image Plane, Image Pixel, Contrast/Bolus (where the source has it), CT Image, VOI LUT, SOP Common, "
+                "Common Instance Reference. An Enhanced CT image (PS3.3 A.38.1; for destinations with "
+                "`enhanced = true`, where the source was Enhanced) adds Enhanced General Equipment, Multi-frame "
+                "Functional Groups, Multi-frame Dimension, Acquisition Context and Enhanced CT Image. Where it cannot "
+                "be written truthfully, the classic images go instead: a Legacy Converted source, a source without "
+                "Irradiation Event Identification.",
                 "Implementation-specific values of Image Type are those that begin with "
-                f"`{codes.AI_PREFIX}`. Value 1 is DERIVED always; value 2 of classic images is SECONDARY.",
+                f"`{codes.AI_PREFIX}`. Value 1 is DERIVED always; value 2 of classic images is SECONDARY, "
+                "of Enhanced images PRIMARY (the only value that PS3.3 permits there).",
                 "The added attributes of Type 3 make Standard Extended SOP classes (PS3.2 7.3): "
                 f"{', '.join(_named(keyword) for keyword in _ADDED)}, and the private block of annex C. Device UID "
                 "(0018,1002) stands in General Equipment and in items of Contributing Equipment Sequence "
@@ -105,6 +114,7 @@ def _image_types(kinds: dict[str, Pipeline]) -> str:
             (
                 kind,
                 f"`{chr(92).join(row.image_type)}`",
+                f"`{chr(92).join(('DERIVED', 'PRIMARY', *row.frame_type))}`",
                 "YES" if row.synthetic else "NO",
                 f"1000 x source + {row.series_code}",
                 f"({row.purpose.value}, {row.purpose.scheme}, {row.purpose.meaning})",
@@ -114,7 +124,8 @@ def _image_types(kinds: dict[str, Pipeline]) -> str:
     return table(
         (
             "Kind",
-            "Image Type (0008,0008)",
+            "Image Type (0008,0008), classic",
+            "Image Type, Enhanced",
             "Synthetic Data",
             "Series Number",
             "Purpose of our equipment item",
@@ -131,6 +142,10 @@ def _named(keyword: str) -> str:
     return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
+def _tag(tag: int) -> str:
+    return f"{keyword_for_tag(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
 def _mapping() -> Iterator[tuple[str, str]]:
     yield "written anew", ", ".join(_named(keyword) for keyword in keep.REGENERATED.split())
     yield (
@@ -145,7 +160,10 @@ def _mapping() -> Iterator[tuple[str, str]]:
         f"({last >> 16:04X},{last & 0xFFFF:04X}) but RequestAttributesSequence (0040,0275); groups 50xx and 60xx; "
         f"group {keep.SECURITY_GROUP:04X}; private groups",
     )
-    yield "present, empty where the source has none", ", ".join(_named(keyword) for keyword in keep.TYPE_2.split())
+    yield "dropped in Enhanced images, or said anew", ", ".join(_tag(tag) for tag in sorted(keep.ENHANCED.dropped))
+    yield "dropped in classic MR images", ", ".join(_tag(tag) for tag in sorted(keep.CLASSIC["MR"].dropped))
+    for name, form in (("CT", keep.CLASSIC["CT"]), ("MR", keep.CLASSIC["MR"]), ("Enhanced", keep.ENHANCED)):
+        yield f"present in {name} images, empty where the source has none", ", ".join(map(_named, form.type_2))
     yield (
         "by kind of output",
         "; ".join(f"{kind}: {', '.join(sorted(row.elements))}" for kind, row in codes.OUTPUTS.items() if row.elements),
