@@ -32,9 +32,9 @@ def annexes(facts: Facts) -> tuple[Section, ...]:
                 "Every derived image is a new instance in a new series of the source's study. SOP, Series and Device "
                 "UIDs are computed (annex E).",
                 _image_types(kinds),
-                "Modules of the classic CT image are those of PS3.3 A.3: Patient, General Study, Patient Study, General "
-                "Series, Frame of Reference, General Equipment, General Acquisition, General Image, General Reference, "
-                "Image Plane, Image Pixel, Contrast/Bolus (where the source has it), CT Image, VOI LUT, SOP Common, "
+                "Modules of the classic CT image are those of PS3.3 A.3: Patient, General Study, Patient Study, "
+                "General Series, Frame of Reference, General Equipment, General Acquisition, General Image, General "
+                "Reference, Image Plane, Image Pixel, Contrast/Bolus (where the source has it), CT Image, VOI LUT, SOP Common, "
                 "Common Instance Reference. An Enhanced CT image (PS3.3 A.38.1; for destinations with "
                 "`enhanced = true`, where the source was Enhanced) adds Enhanced General Equipment, Multi-frame "
                 "Functional Groups, Multi-frame Dimension, Acquisition Context and Enhanced CT Image. Where it cannot "
