@@ -34,8 +34,8 @@ def annexes(facts: Facts) -> tuple[Section, ...]:
                 _image_types(kinds),
                 "Modules of the classic CT image are those of PS3.3 A.3: Patient, General Study, Patient Study, "
                 "General Series, Frame of Reference, General Equipment, General Acquisition, General Image, General "
-                "Reference, Image Plane, Image Pixel, Contrast/Bolus (where the source has it), CT Image, VOI LUT, SOP Common, "
-                "Common Instance Reference. An Enhanced CT image (PS3.3 A.38.1; for destinations with "
+                "Reference, Image Plane, Image Pixel, Contrast/Bolus (where the source has it), CT Image, VOI LUT, "
+                "SOP Common, Common Instance Reference. An Enhanced CT image (PS3.3 A.38.1; for destinations with "
                 "`enhanced = true`, where the source was Enhanced) adds Enhanced General Equipment, Multi-frame "
                 "Functional Groups, Multi-frame Dimension, Acquisition Context and Enhanced CT Image. Where it cannot "
                 "be written truthfully, the classic images go instead: a Legacy Converted source, a source without "
