@@ -36,6 +36,9 @@ class Status(IntEnum):
     SYNTAX_UNSUPPORTED = 0xC122  # STOW-RS only (PS3.18 I.2.2): an association negotiates it
 
 
+TRANSIENT: Final = frozenset({Status.INTERNAL_FAILURE, Status.OUT_OF_RESOURCES})  # the same object may pass later
+
+
 class Rejected(Exception):
     """An instance that the node does not take. `comment`: at most 64 characters, for Error Comment (0000,0902)."""
 

@@ -12,7 +12,7 @@ from typing import Final
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 
-from node.intake.incoming import Head, Rejected, Status
+from node.intake.incoming import TRANSIENT, Head, Rejected, Status
 from node.log import log
 from node.peers.dimse import pdu
 from node.peers.dimse.pdu import HEADER_BYTES, Malformed, StoreRequest
@@ -35,6 +35,7 @@ class Provider(DULServiceProvider):
         self.daemon = True  # a process that ends does not wait for a peer
         self._head = bytearray(2 * HEADER_BYTES)
         self._other_bytes, self._other_since = 0, 0.0
+        self.turned_away = False  # some object was refused for a reason that passes: its sender comes again with it
 
     def run_reactor(self) -> None:
         """As pynetdicom's; the association's own thread is set free at the end."""
@@ -228,6 +229,7 @@ class Provider(DULServiceProvider):
         except Exception:  # noqa: BLE001  as above
             log.exception("instance not stored")
             status, comment = Status.INTERNAL_FAILURE, "The node could not store it; see its log"
+        self.turned_away |= status in TRANSIENT
         self.store.answered(status, sink.size, time.monotonic() - began)
         answer = pdu.store_response(
             request,

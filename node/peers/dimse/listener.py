@@ -46,7 +46,7 @@ class Listening:
 
     begin:    makes ready for an object, raises Rejected
     opened:   an association (its key, calling AE title) was accepted
-    closed:   an association ended: key, and whether by release
+    closed:   an association ended: key, and whether by release with everything taken that ever can be
     refused:  a connection or an association was refused, for a reason of a closed set (`metrics.REFUSALS`)
     answered: one C-STORE was answered: status, bytes of the data set, seconds since its first byte
     """
@@ -191,8 +191,8 @@ class _Accepted(Association):
         self._connection, self._request = caller.connection, caller.request
         self._key, self._was_opened = uuid.uuid4().hex, False
         pace = Pace(pdu_s=settings.pdu_timeout_s, bytes_per_s=settings.minimum_bytes_per_s)
-        self.dul = Provider(self)
-        self.dul.store = Store(
+        self.dul = self._provider = Provider(self)
+        self._provider.store = Store(
             begin=self._node.begin,
             answered=self._node.answered,
             association=self._key,
@@ -249,7 +249,8 @@ class _Accepted(Association):
             self._listener._associations.discard(self)
         if self._was_opened:
             try:
-                self._node.closed(self._key, self.is_released)
+                # Who was turned away with some objects and then released is not done: that is no sign of completeness.
+                self._node.closed(self._key, self.is_released and not self._provider.turned_away)
             except Exception:  # noqa: BLE001  it is closed as lost when the receiver starts again
                 log.exception("end of an association not recorded")
 
