@@ -14,7 +14,7 @@ from node.metrics import METRICS
 from node.peers import certificate, tls
 from node.peers.dimse import ports
 from node.settings import Settings
-from node.settings.receiver import is_loopback
+from node.settings.common import is_loopback
 
 _EXPIRES_SOON_S: Final = 30 * 24 * 3600.0
 

@@ -10,13 +10,12 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from engines.backends import Backend
 from engines.kernel import Kernel
 from node.errors import BadSetting
-from node.settings.common import Name, Part, Port, Seconds
+from node.settings.common import Name, Part, Port, Seconds, is_loopback
 from node.settings.destinations import Destination as Destination
 from node.settings.destinations import DicomDestination as DicomDestination
 from node.settings.destinations import FolderDestination as FolderDestination
 from node.settings.receiver import Peer as Peer
 from node.settings.receiver import Receiver as Receiver
-from node.settings.receiver import is_loopback
 from node.settings.rules import Rule as Rule
 from node.settings.web import DicomwebDestination as DicomwebDestination
 from node.settings.web import OrthancDestination as OrthancDestination

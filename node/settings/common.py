@@ -35,3 +35,11 @@ class Part(BaseModel):
     """One table: unknown keys are refused, nothing changes after the start."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is this machine's alone. Names count as reachable: they may change."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

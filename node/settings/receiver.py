@@ -1,12 +1,11 @@
 """How the node listens, and to whom."""
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from node.settings.common import AETitle, Name, Network, Part, Port, Seconds
+from node.settings.common import AETitle, Name, Network, Part, Port, Seconds, is_loopback
 from node.settings.tls import Tls
 
 
@@ -57,14 +56,6 @@ class Receiver(Part):
                 f"receiver.host is {self.host}, so that other machines reach a port without encryption or proof of who "
                 "calls; set [receiver.tls], or in a closed network receiver.plain = true, or host 127.0.0.1"
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is this machine's alone. Names count as reachable: they may change."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Peer(Part):

@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from node.settings.common import AETitle, Name, Part, Port, Seconds
+from node.settings.common import AETitle, Name, Part, Port, Seconds, is_loopback
 from node.settings.delivery import Delivery
-from node.settings.receiver import is_loopback
 
 
 def _valid_url(text: str) -> str:
