@@ -159,15 +159,7 @@ def _page(settings: Settings, stop: threading.Event) -> None:
             ready=lambda: faults(settings),
         )
         server = uvicorn.Server(uvicorn.Config(application, log_config=None, lifespan="off"))
-        with socket.socket() as listening:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listening.bind((settings.page.host, settings.page.port))
-            except OSError as error:
-                raise BadSetting(
-                    f"Port {settings.page.port} on {settings.page.host} cannot be opened: {error.strerror}.",
-                    fix="Set page.host and page.port to a free one.",
-                ) from error
+        with page_port(settings) as listening:
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
             thread.start()
             port = listening.getsockname()[1]
@@ -176,6 +168,25 @@ def _page(settings: Settings, stop: threading.Event) -> None:
                 stop.wait(_BEAT_S)
             server.should_exit = True
             thread.join(5.0)
+
+
+def page_port(settings: Settings) -> socket.socket:
+    """The page's port, which takes connections already: whoever hears of it may call before uvicorn is ready.
+
+    raises: BadSetting if it cannot be opened
+    """
+    listening = socket.socket()
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.page.host, settings.page.port))
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        raise BadSetting(
+            f"Port {settings.page.port} on {settings.page.host} cannot be opened: {error.strerror}.",
+            fix="Set page.host and page.port to a free one.",
+        ) from error
+    return listening
 
 
 def _beat(settings: Settings, name: str, **facts: int) -> None:
