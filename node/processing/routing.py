@@ -50,22 +50,27 @@ class Router:
     def route(self, set_id: str) -> list[str]:
         """Make the jobs of a set, part by part; returns those that have work to do.
 
-        Jobs that take several series are not among them: `ready` gives those.
+        Jobs that take several series are not among them: `ready` gives those. A set whose frames cannot be told is fit
+        for no rule; that is no fault of the node.
         """
         with self.records.read() as connection:
             members, found = sets.members(connection, set_id), sets.get(connection, set_id)
         patients = len({member.patient_key for member in members})
         today = datetime.fromtimestamp(self.clock(), UTC).astimezone().date()
+        try:
+            parts, unreadable = self.parts.of(set_id, members), ""
+        except Refuse as error:
+            parts, unreadable = (), str(error)
         routings = [
-            (part, route(part.headers, self.rules, self.pipelines, patients=patients, today=today))
-            for part in self.parts.of(set_id, members)
+            (part, route(part.headers, self.rules, self.pipelines, patients=patients, today=today)) for part in parts
         ]
+        reasons = {rule.name: [unreadable] for rule in self.rules} if unreadable else _reasons(routings)
         self._read_parts(self._known(members[0].study_uid))
         todo = []
         with self.records.write() as connection:
             matched = any(routing.matches or routing.roles for _, routing in routings)
             state = SetState.ROUTED if matched else SetState.UNMATCHED
-            sets.route(connection, set_id, state=state, reasons=_reasons(routings))
+            sets.route(connection, set_id, state=state, reasons=reasons)
             for part, routing in routings:
                 for match in routing.matches:
                     job = self._job(set_id, part.label, match)

@@ -15,6 +15,7 @@ from node.records import jobs
 from node.records.database import Records
 from node.settings import Settings, parse
 from node.worker import Worker
+from tests.enhanced_phantom import enhanced
 from tests.integration.test_faults import receive, until
 from tests.running_node import settings_for
 from tests.series import with_header
@@ -113,6 +114,22 @@ def test_what_nothing_tells_apart_stays_one_part_and_is_refused_with_the_reason(
         until(worker, "routed", lambda: look.show(records, series)["sets"][0]["state"] == "unmatched")
     (reasons,) = look.show(records, series)["sets"][0]["rules"].values()
     assert any("lie at the position of another slice" in line for line in reasons)
+
+
+def test_an_enhanced_object_whose_frames_are_not_described_fits_no_rule_and_is_no_fault_of_the_node(
+    settings: Settings, records: Records, tmp_path: Path
+) -> None:
+    def undescribed(ds: pydicom.Dataset) -> None:
+        ds.PerFrameFunctionalGroupsSequence = []
+
+    series = receive(settings, records, [Path(enhanced(tmp_path / "e.dcm", undescribed))])
+
+    with Worker(settings) as worker:
+        worker.tick(everything_is_here=True)
+        until(worker, "routed", lambda: look.show(records, series)["sets"][0]["state"] != "frozen")
+    (found,) = look.show(records, series)["sets"]
+    assert found["state"] == "unmatched"
+    assert found["rules"] == {"ct": ["0 frames are described, 6 are declared. Send it again."]}
 
 
 def test_a_part_keeps_its_identity_and_a_whole_set_has_the_one_it_always_had() -> None:
