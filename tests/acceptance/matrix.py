@@ -235,8 +235,9 @@ def _outcomes(node: RunningNode, series: Sequence[str]) -> tuple[str, ...]:
 
 
 def _of_set(one: Mapping[str, Any], made: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if not one["reasons"]:
+    if not one["reasons"] or one["state"] == "failed":  # a fault of the node, whatever was sent
         yield f"no outcome: the set is {one['state']}"
+        return
     by_part: dict[str, list[list[str]]] = {}
     for rule, lines in one["reasons"].items():
         _, _, part = rule.partition(" of ")
