@@ -21,6 +21,7 @@ from node.intake.disk import SpoolFailed, SpoolFull, is_broken, is_full
 from node.intake.disk import output_folder as output_folder
 from node.intake.disk import sync_folder as sync_folder
 from node.intake.disk import written_aside as written_aside
+from node.intake.hours import Hours
 from node.log import log
 
 _NO_ROOM: Final = "Less disk space is free than node.disk_reserve_mb."
@@ -39,7 +40,8 @@ class Spool:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         self.work, self.out = self.root / "work" / boot, self.root / "out"
         self._broken = False
-        self._hour = ""
+        self._root_path, self._mark_path = str(self.root), str(self._mark)
+        self._hours = Hours(self._in)
 
     def prepare(self) -> None:
         """Make the folders, durable, and prove that they can be written. Once, before any part starts.
@@ -88,7 +90,7 @@ class Spool:
                 shutil.rmtree(old, ignore_errors=True)  # a sibling may be at it too
 
     def free_bytes(self) -> int:
-        disk = os.statvfs(self.root)
+        disk = os.statvfs(self._root_path)
         return disk.f_bavail * disk.f_frsize
 
     def has_room(self, size: int) -> bool:
@@ -103,7 +105,7 @@ class Spool:
 
     def has_failed(self) -> bool:
         """Whether a write or sync failed since the node was started, in this process or in another one."""
-        return self._broken or self._mark.exists()
+        return self._broken or os.path.exists(self._mark_path)  # noqa: PTH110  before every object
 
     def trouble(self, error: OSError) -> NodeError:
         """What an error of this disk means: SpoolFull, or SpoolFailed and nothing is trusted any more.
@@ -138,26 +140,12 @@ class Spool:
         except FileNotFoundError:
             return False
 
-    def adopt(self, path: Path) -> str:
+    def adopt(self, path: str | Path) -> str:
         """Rename a synced file aside into the folder of this hour; returns its name there. `sync` makes it durable.
 
         raises: OSError
         """
-        hour = time.strftime("%Y%m%d%H", time.gmtime())
-        folder = self._in / hour
-        if hour != self._hour:
-            self._make(folder)
-            self._hour = hour
-        try:
-            path.rename(folder / path.name)
-        except FileNotFoundError:  # a purge took the folder for an empty one
-            self._make(folder)
-            path.rename(folder / path.name)
-        return f"{hour}/{path.name}"
-
-    def _make(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True, mode=0o700)
-        sync_folder(self._in)  # also if another process made it: that one may not have come to its sync yet
+        return self._hours.adopt(path)
 
     def results(self, job_id: str) -> Path:
         """Where the results of a job lie, in a folder for each generation."""
@@ -177,8 +165,12 @@ class Spool:
 
     def sync(self, files: Iterable[str]) -> None:
         """Make the names of these files durable: one sync for each folder. Raises OSError."""
-        for folder in {self.path(file).parent for file in files}:
-            sync_folder(folder)
+        for hour in {file.partition("/")[0] for file in files}:
+            self._hours.sync(hour)
+
+    def close(self) -> None:
+        """Nothing will be adopted any more."""
+        self._hours.close()
 
 
 def file_meta(*, sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str, implementation_uid: str) -> bytes:

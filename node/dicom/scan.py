@@ -8,6 +8,7 @@ import functools
 import hashlib
 import re
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +20,7 @@ from node.dicom.classes import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE
 from node.dicom.source import Inflated, Memory, Source
 from node.dicom.source import Unreadable as Unreadable
 from node.dicom.walk import MAX_DEPTH as MAX_DEPTH
-from node.dicom.walk import walk
+from node.dicom.walk import UNDEFINED, Ahead, Found, Walker
 
 Header = Mapping[str, tuple[str, ...]]
 """DICOM keyword -> its values as text, stripped of padding. Absent attribute: no key. Empty attribute: empty tuple."""
@@ -76,6 +77,10 @@ def _tags() -> dict[int, tuple[str, str]]:
 KEPT: Final = _tags()
 KEYWORDS: Final = frozenset(keyword for keyword, _ in KEPT.values()) | {"EquipmentDeviceUID", "PatientAgeGroup"}
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
+_PIXEL_DATA, _PIXEL_DATA_BE = b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"
+_GUESSES: Final = 4  # an icon of a data set has pixels too
+_FRONT_BYTES: Final = 1 << 18  # in which the pixels begin, or nothing is read ahead
+_HASH_BYTES: Final = 1 << 16  # hashed at once while more comes
 _BACKSLASH: Final = set(b"\\")
 _AGE: Final = re.compile(r"([0-9]{1,3})([DWMY])")
 _DATE: Final = re.compile(r"[0-9]{8}")
@@ -106,24 +111,109 @@ def scan(encoded: bytes | memoryview | Source, transfer_syntax: str) -> Scan:
     raises:   Unreadable if it cannot be walked to its end within the limits
     """
     source = Memory(encoded) if isinstance(encoded, bytes | memoryview) else encoded
-    deflated = transfer_syntax == DEFLATED_LE
-    big_endian = transfer_syntax == EXPLICIT_BE
-    found = walk(
-        Inflated(source) if deflated else source,
-        implicit=transfer_syntax == IMPLICIT_LE,
-        big_endian=big_endian,
-        wanted=KEPT,
-    )
-    header = texts(found.kept, ">" if big_endian else "<")
-    if found.devices:
-        header["EquipmentDeviceUID"] = tuple(_strip(value.decode("ascii", "replace")) for value in found.devices)
-    identity = "\x1f".join("\\".join(header.get(k, ())) for k in ("PatientID", "IssuerOfPatientID", "PatientBirthDate"))
-    return Scan(
-        header=without_identity(header),
-        patient_key=hashlib.sha256(identity.encode()).hexdigest(),
-        sha256=_whole(source, None if deflated else found.pixels, found.pixel_digest),
-        pixel_sha256=found.pixel_digest.hex(),
-    )
+    return Scanning(transfer_syntax).finish(source)
+
+
+class Scanning:
+    """`scan` of a data set that is still coming: what is before the pixels is read, and pixels are hashed, meanwhile.
+
+    Nothing that `came` decides anything: `finish` gives and raises the same without it, only later. Where the pixels
+    begin is guessed by their tag, and true when the elements before it, walked with all checks, end right there.
+    """
+
+    def __init__(self, transfer_syntax: str) -> None:
+        self._syntax = transfer_syntax
+        self._big_endian = transfer_syntax == EXPLICIT_BE
+        self._head_bytes = 8 if transfer_syntax == IMPLICIT_LE else 12
+        self._walker = self._new_walker()
+        self._front: _Front | None = None
+        self._searched = 0
+        self._guesses = 0 if transfer_syntax == DEFLATED_LE else _GUESSES
+        self._pixels_end = 0
+        self._due = 0  # hash when so many bytes of the data set are there
+
+    def came(self, data: memoryview, start: int = 0, *, all_of_it: bool = False) -> None:
+        """More bytes are there.
+
+        data:      what is at hand of the data set, up to the last byte that came; at least what came since `all_of_it`
+        start:     its offset
+        all_of_it: it will not be at hand any more
+        """
+        if self._walker.ahead is None and self._guesses:
+            self._guess(data, start)
+        ahead, stop = self._walker.ahead, start + len(data)
+        if ahead is None or (stop < self._due and not all_of_it):
+            return
+        stop = min(stop, self._pixels_end)
+        if stop > ahead.stop:
+            ahead.digest.update(data[ahead.stop - start : stop - start])
+            ahead.stop = stop
+        self._due = stop + _HASH_BYTES
+
+    def finish(self, source: Source) -> Scan:
+        """The data set is complete. Raises Unreadable."""
+        deflated = self._syntax == DEFLATED_LE
+        found = self._walker.walk(Inflated(source) if deflated else source)
+        front = self._front
+        if front is None or front.kept != len(found.kept):
+            front = self._read(found)
+        return Scan(
+            header=front.header,
+            patient_key=front.patient_key,
+            sha256=_whole(source, None if deflated else found.pixels, found.pixel_digest),
+            pixel_sha256=found.pixel_digest.hex(),
+        )
+
+    def _new_walker(self) -> Walker:
+        return Walker(implicit=self._syntax == IMPLICIT_LE, big_endian=self._big_endian, wanted=KEPT)
+
+    def _guess(self, data: memoryview, start: int) -> None:
+        if start or self._searched > _FRONT_BYTES:
+            self._guesses = 0
+            return
+        tag = _PIXEL_DATA_BE if self._big_endian else _PIXEL_DATA
+        at = bytes(data[self._searched :]).find(tag)
+        if at < 0:
+            self._searched = max(self._searched, len(data) - len(tag) + 1)
+            return
+        at += self._searched
+        if at + self._head_bytes > len(data):
+            self._searched = at
+            return
+        self._searched = at + 1
+        self._guesses -= 1
+        walker = self._new_walker()
+        try:
+            found = walker.walk(Memory(data[:at]))
+        except Unreadable:
+            return  # it was no tag, or the data set is broken: `finish` will say
+        value = at + self._head_bytes
+        length = int.from_bytes(data[value - 4 : value], "big" if self._big_endian else "little")
+        self._pixels_end = sys.maxsize if length == UNDEFINED else value + length
+        walker.ahead = Ahead(start=value, stop=value)
+        self._walker, self._front, self._due = walker, self._read(found), value + _HASH_BYTES
+
+    def _read(self, found: Found) -> "_Front":
+        header = texts(found.kept, ">" if self._big_endian else "<")
+        if found.devices:
+            header["EquipmentDeviceUID"] = tuple(_strip(value.decode("ascii", "replace")) for value in found.devices)
+        identity = "\x1f".join(
+            "\\".join(header.get(k, ())) for k in ("PatientID", "IssuerOfPatientID", "PatientBirthDate")
+        )
+        return _Front(
+            kept=len(found.kept),
+            header=without_identity(header),
+            patient_key=hashlib.sha256(identity.encode()).hexdigest(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Front:
+    """What the attributes say. `kept`: how many of them it was made of."""
+
+    kept: int
+    header: dict[str, tuple[str, ...]]
+    patient_key: str
 
 
 def _whole(source: Source, pixels: tuple[int, int] | None, pixel_digest: bytes) -> str:

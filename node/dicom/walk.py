@@ -21,7 +21,7 @@ _PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _CONTRIBUTING_EQUIPMENT: Final = 0x0018A001
 _DEVICE_UID: Final = 0x00181002
 _BETWEEN_ITEMS: Final = -2
-_UNDEFINED: Final = 0xFFFFFFFF
+UNDEFINED: Final = 0xFFFFFFFF
 # PS3.5 6.2, and whether the length has four bytes (7.1.2). A VR of a later edition is taken for a short one.
 _SHORT_VRS, _LONG_VRS = (
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US",
@@ -48,26 +48,40 @@ class Found:
     pixel_digest: bytes = hashlib.sha256().digest()
 
 
-def walk(source: Source, *, implicit: bool, big_endian: bool, wanted: Container[int]) -> Found:
-    """Walk a data set from its start to its end. Raises Unreadable."""
-    return _Walker(source, implicit=implicit, order=">" if big_endian else "<").top(wanted)
+@dataclass(kw_only=True)
+class Ahead:
+    """What was hashed of the pixels while they came: the bytes from `start` to `stop`."""
+
+    start: int
+    stop: int
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
 
-class _Walker:
-    """Offsets are those of the data set. Implicit VR is always little endian, also inside a big endian data set."""
+class Walker:
+    """Walks a data set, in one go or a part after the other.
 
-    def __init__(self, source: Source, *, implicit: bool, order: str) -> None:
-        self._source, self._implicit = source, implicit
-        self._headers = {True: _headers("<"), False: _headers(order)}  # by whether the VR is implicit
+    Offsets are those of the data set. Implicit VR is always little endian, also inside a big endian data set.
+
+    ahead: may be set between two parts
+    """
+
+    ahead: Ahead | None = None
+
+    def __init__(self, *, implicit: bool, big_endian: bool, wanted: Container[int]) -> None:
+        self._implicit, self._wanted = implicit, wanted
+        self._headers = {True: _HEADERS["<"], False: _HEADERS[">" if big_endian else "<"]}  # by: is the VR implicit
         self._budget = MAX_ELEMENTS
         self._found = Found()
+        self._at, self._last = 0, -1
 
-    def top(self, wanted: Container[int]) -> Found:
-        source, found, end = self._source, self._found, self._source.size
+    def walk(self, source: Source) -> Found:
+        """On to the end of `source`: the same bytes as before and more of them, or none. Raises Unreadable."""
+        self._source = source
+        found, end, wanted = self._found, source.size, self._wanted
         implicit = self._implicit
         tag_length, tag_vr_length, four = self._headers[implicit]
-        view, base = source.window(0)
-        at, last = 0, -1
+        at, last = self._at, self._last
+        view, base = source.window(at)
         while at < end:
             if end - at < 8:
                 raise _short_of(8, end - at, at)
@@ -97,11 +111,14 @@ class _Walker:
             if tag <= last:
                 raise Unreadable(f"element {tag:08X} at offset {at} does not follow {last:08X} in order")
             last = tag
-            if length == _UNDEFINED:
+            if length == UNDEFINED:
                 if tag in _PIXEL_TAGS:
-                    digest = hashlib.sha256()
+                    digest = None if self._is_ahead(value) else hashlib.sha256()
                     behind = self._fragments(value, end, tag_length, digest)
-                    found.pixels, found.pixel_digest = (value, behind), digest.digest()
+                    if digest is None:
+                        self._pixels(value, behind)
+                    else:
+                        found.pixels, found.pixel_digest = (value, behind), digest.digest()
                 else:
                     inside = _inside(vr, at, implicit=implicit)
                     behind = self._items(value, end, closed=True, implicit=inside, sequence=tag)
@@ -112,13 +129,23 @@ class _Walker:
                 if tag in wanted:
                     found.kept[tag] = source.read(value, min(length, MAX_VALUE_BYTES))
                 elif tag in _PIXEL_TAGS:
-                    digest = hashlib.sha256()
-                    source.feed(digest, value, behind)
-                    found.pixels, found.pixel_digest = (value, behind), digest.digest()
+                    self._pixels(value, behind)
                 elif tag == _CONTRIBUTING_EQUIPMENT:  # every other sequence of known length is stepped over
                     self._items(value, behind, closed=False, implicit=implicit or vr == b"UN", sequence=tag)
             at = behind
+        self._at, self._last = at, last
         return found
+
+    def _is_ahead(self, start: int) -> bool:
+        return self.ahead is not None and self.ahead.start == start
+
+    def _pixels(self, start: int, stop: int) -> None:
+        """Where the pixels' value ends is known: hash what is not hashed yet."""
+        ahead = self.ahead
+        if ahead is None or ahead.start != start or ahead.stop > stop:
+            ahead = Ahead(start=start, stop=start)
+        self._source.feed(ahead.digest, ahead.stop, stop)
+        self._found.pixels, self._found.pixel_digest = (start, stop), ahead.digest.digest()
 
     def _items(self, at: int, end: int, *, closed: bool, implicit: bool, sequence: int) -> int:
         """Walk the items of a top-level sequence and all that is inside; returns the offset behind it.
@@ -160,7 +187,7 @@ class _Walker:
                     tag_length, tag_vr_length, four = self._headers[implicit]
                 else:
                     outer.append((end, closed, last, implicit))
-                    closed, last = length == _UNDEFINED, -1
+                    closed, last = length == UNDEFINED, -1
                     if not closed:
                         if length > end - value:
                             raise Unreadable(f"an item at offset {at} declares {length} bytes, {end - value} are left")
@@ -190,7 +217,7 @@ class _Walker:
             if tag <= last:
                 raise Unreadable(f"element {tag:08X} at offset {at} does not follow {last:08X} in order")
             last = tag
-            if length != _UNDEFINED:
+            if length != UNDEFINED:
                 if length > end - value:
                     raise _too_long(tag, at, length, end - value)
                 if tag == _DEVICE_UID and sequence == _CONTRIBUTING_EQUIPMENT and len(outer) == 1:
@@ -234,6 +261,9 @@ def _headers(order: str) -> "tuple[_Unpack, _Unpack, _Unpack]":
     shapes = ("HHI", "HH2sH", "I")
     first, second, third = (struct.Struct(order + shape).unpack_from for shape in shapes)
     return first, second, third
+
+
+_HEADERS: Final = {order: _headers(order) for order in "<>"}
 
 
 def _inside(vr: bytes, at: int, *, implicit: bool) -> bool:

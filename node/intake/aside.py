@@ -36,8 +36,12 @@ class Aside:
         self._lock = os.open(unlocked, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         unlocked.rename(self.folder)
+        self._prefix = f"{self.folder}/"
         self._numbers = itertools.count()
         self._stays = False
+
+    def path(self, name: str) -> str:
+        return self._prefix + name
 
     def create(self, *, direct: bool) -> tuple[str, int]:
         """A new file: its name, and a descriptor to write and to read; for `write_direct` if it is `direct`.
@@ -47,12 +51,12 @@ class Aside:
         name = f"{self.token}-{next(self._numbers):08x}.dcm"
         if direct:
             try:
-                return name, os.open(self.folder / name, _NEW | os.O_DIRECT, _FILE_MODE)
+                return name, os.open(self._prefix + name, _NEW | os.O_DIRECT, _FILE_MODE)
             except OSError as error:
                 if error.errno != errno.EINVAL:  # the file system has no such thing
                     raise
                 self.remove(name)
-        return name, os.open(self.folder / name, _NEW, _FILE_MODE)
+        return name, os.open(self._prefix + name, _NEW, _FILE_MODE)
 
     def remove(self, name: str) -> None:
         (self.folder / name).unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from node.errors import BadSetting, Retry
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _BROKEN: Final = frozenset({errno.EIO, errno.EROFS, errno.ENXIO, errno.EUCLEAN})
 _LIBC: Final = ctypes.CDLL(None)
-_BLOCK_BYTES: Final = 4096  # what O_DIRECT may ask of offset and length
+BLOCK_BYTES: Final = 4096  # what O_DIRECT may ask of offset and length
 _SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h; a hint only, so its result says nothing that a sync would not
 
 
@@ -52,25 +52,29 @@ def write_whole(descriptor: int, data: memoryview) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def write_direct(descriptor: int, buffer: memoryview, size: int) -> None:
-    """Write the first `size` bytes of a page-aligned buffer to a new file that was opened with `O_DIRECT`.
+def write_direct(descriptor: int, blocks: memoryview) -> bool:
+    """Write whole blocks, which lie on a page, to a file that was opened with `O_DIRECT`.
 
-    Straight from the buffer to the disk: no page of the cache is taken and filled only to be synced at once. Where the
-    file system does not do that, it is an ordinary write.
+    Straight from memory to the disk: no page of the cache is taken and filled only to be synced at once. Where the file
+    system does not do that, it is an ordinary write, and all that follow are.
+    returns: whether it was direct
     """
-    padded = -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
-    buffer[size:padded] = bytes(padded - size)
     try:
-        written = os.write(descriptor, buffer[:padded])
+        written = os.write(descriptor, blocks)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
         written = 0
-    if written < padded:
-        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
-        write_whole(descriptor, buffer[written:padded])
-    os.ftruncate(descriptor, size)
+    if written == len(blocks):
+        return True
+    leave_direct(descriptor)
+    write_whole(descriptor, blocks[written:])
+    return False
+
+
+def leave_direct(descriptor: int) -> None:
+    """From now on ordinary writes, of any length."""
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_DIRECT)
 
 
 def start_writing_back(descriptor: int) -> None:

@@ -1,6 +1,8 @@
 """One object on its way in: bytes go to a reused buffer, and from there to a file aside when there are many.
 
-A small object is one write at its end. A large one is written as it comes, so that its size does not matter to memory.
+Nothing that can be done while a sender is still busy waits for the last byte: attributes are read, pixels are hashed,
+blocks are written. The buffer keeps all of a small object; a large one goes to the file buffer by buffer, so that its
+size does not matter to memory.
 """
 
 import mmap
@@ -11,12 +13,22 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from node.dicom.source import File, Memory, Source
+from node.dicom.scan import Scan, Scanning
+from node.dicom.source import File, Memory
 from node.intake.aside import Aside
-from node.intake.disk import SpoolFailed, SpoolFull, start_writing_back, write_direct, write_whole
+from node.intake.disk import (
+    BLOCK_BYTES,
+    SpoolFailed,
+    SpoolFull,
+    leave_direct,
+    start_writing_back,
+    write_direct,
+    write_whole,
+)
 from node.spool import Spool
 
 BUFFER_BYTES: Final = (2 << 20) + (128 << 10)  # a slice of 1024 x 1024 with its header
+_EARLY_BYTES: Final = 256 << 10  # written while the sender goes on
 _IDLE_BUFFERS: Final = 32
 
 
@@ -109,11 +121,15 @@ class Incoming:
         self._meta_bytes, self._maximum = len(meta), maximum_bytes
         self._spool, self._aside, self._buffers = spool, aside, buffers
         self._keep = keep
+        self._scanning = Scanning(head.transfer_syntax)
         self._descriptor: int | None = None
         self._name = ""
         self._view = buffers.take()
         self._view[: len(meta)] = meta
-        self._filled = len(meta)  # of the buffer; what was before it is in the file
+        self._filled = len(meta)  # of the buffer
+        self._written = 0  # of what is in the buffer
+        self._direct = True  # until the first ordinary write
+        self._before = -len(meta)  # where the buffer's first byte stands in the data set
 
     def buffer(self) -> memoryview:
         """Where the next bytes of the data set go: to its start, as many as fit, at least one."""
@@ -130,7 +146,11 @@ class Incoming:
             self.abandon()
             raise Rejected(Status.TOO_LARGE, f"Data set is larger than {self._maximum} bytes")
         if self._filled == BUFFER_BYTES:
-            self.write()
+            self._spill()
+            return
+        if self._filled - self._written >= _EARLY_BYTES and self._direct:
+            self._write(end=False)
+        self._look()
 
     def finish(self) -> "Future[bool]":
         """The data set is complete. The future holds, when it is durable, whether it was new; or a Rejected."""
@@ -146,54 +166,80 @@ class Incoming:
 
     @property
     def spilled(self) -> bool:
-        """Whether bytes of it are in the file already."""
-        return self._descriptor is not None
+        """Whether the buffer does not hold all of it any more."""
+        return self._before >= 0
 
-    @property
-    def descriptor(self) -> int:
-        """Of the file aside, open for reading and writing."""
+    def scan(self) -> Scan:
+        """What is known of the whole data set. Raises Unreadable; Rejected if the disk does not take it."""
+        if not self.spilled:
+            return self._scanning.finish(Memory(self._view[-self._before : self._filled]))
+        self._spill()
         assert self._descriptor is not None
-        return self._descriptor
-
-    def source(self) -> Source:
-        """The data set for the scan. Of a spilled one `write` must have been called since the last `advance`."""
-        if self._descriptor is None:
-            return Memory(self._view[self._meta_bytes : self._filled])
-        return File(self._descriptor, self._meta_bytes)
+        return self._scanning.finish(File(self._descriptor, self._meta_bytes))
 
     def write(self) -> None:
-        """Write to the file aside what the buffer holds.
+        """Write to the file aside what is not there yet.
 
         raises: Rejected if the disk does not take it; nothing of it stays then
         """
-        try:
-            whole = self._descriptor is None and self._filled < BUFFER_BYTES
-            if not whole:  # there was room for a small one when it began
-                self._spool.require_room(self._filled)
-            if self._descriptor is None:
-                self._name, self._descriptor = self._aside.create(direct=whole)
-            if whole:
-                write_direct(self._descriptor, self._view, self._filled)
-            else:
-                write_whole(self._descriptor, self._view[: self._filled])
-                start_writing_back(self._descriptor)
-            self._filled = 0
-        except (OSError, SpoolFull, SpoolFailed) as error:
+        self._write(end=True)
+
+    def _look(self, *, all_of_it: bool = False) -> None:
+        start = max(0, -self._before)
+        self._scanning.came(self._view[start : self._filled], self._before + start, all_of_it=all_of_it)
+
+    def _spill(self) -> None:
+        """Write out the buffer and begin again at its start."""
+        self._look(all_of_it=True)
+        try:  # there was room for a small one when it began
+            self._spool.require_room(self._filled - self._written)
+        except (SpoolFull, SpoolFailed) as error:
             self.abandon()
             raise self.refusal(error) from error
+        self._be_ordinary()  # what is walked again comes from the cache then
+        self._write(end=True)
+        assert self._descriptor is not None
+        start_writing_back(self._descriptor)
+        self._before += self._filled
+        self._filled = self._written = 0
+
+    def _write(self, *, end: bool) -> None:
+        """end: all of it; else whole blocks, and straight to the disk."""
+        try:
+            if self._descriptor is None:
+                self._name, self._descriptor = self._aside.create(direct=self._direct)
+            data = self._view[self._written : self._filled]
+            blocks = len(data) - len(data) % BLOCK_BYTES
+            if self._direct and blocks:
+                self._direct = write_direct(self._descriptor, data[:blocks])
+                data = data[blocks:]
+                self._written += blocks
+            if end and data:
+                self._be_ordinary()
+                write_whole(self._descriptor, data)
+                self._written = self._filled
+        except OSError as error:
+            self.abandon()
+            raise self.refusal(error) from error
+
+    def _be_ordinary(self) -> None:
+        if self._direct and self._descriptor is not None:
+            leave_direct(self._descriptor)
+        self._direct = False
 
     def seal(self) -> str:
         """Sync the file and rename it into the spool; returns its name there. The folder is not synced yet.
 
         raises: Rejected if the disk does not take it; nothing of it stays then
         """
+        assert self._descriptor is not None
         try:
-            os.fdatasync(self.descriptor)  # with the size, without the times
-            file = self._spool.adopt(self._aside.folder / self._name)
+            os.fdatasync(self._descriptor)  # with the size, without the times
+            file = self._spool.adopt(self._aside.path(self._name))
         except OSError as error:
             self.abandon()
             raise self.refusal(error) from error
-        os.close(self.descriptor)
+        os.close(self._descriptor)
         self._descriptor = None
         return file
 

@@ -12,7 +12,6 @@ from typing import Final
 
 from node import app
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
-from node.intake.incoming import Head, Incoming
 from node.metrics import METRICS, prime_receiver
 from node.peers.dimse import commitment
 from node.peers.dimse import evidence as dimse_evidence
@@ -59,17 +58,17 @@ def receiver(settings: Settings, *, slot: int = 1, ports_found: Ports | None = N
             with records.write() as connection:
                 instances.close_association(connection, key=key, at=time.time(), ending=ending)
 
+        stored = {int(status): METRICS.stored.labels(status=f"{status:#06x}") for status in Status}
+        took = METRICS.stage_seconds.labels(stage="receive")
+
         def answered(status: int, size: int, seconds: float) -> None:
-            METRICS.stored.labels(status=f"{status:#06x}").inc()
-            METRICS.stage_seconds.labels(stage="receive").observe(seconds)
+            stored[status].inc()
+            took.observe(seconds)
             if status == Status.SUCCESS:
                 METRICS.received_bytes.inc(size)
 
-        def begin(head: Head) -> Incoming:
-            return intake.begin(head)
-
         node = Listening(
-            begin=begin,
+            begin=intake.begin,
             opened=opened,
             closed=closed,
             refused=lambda reason: METRICS.associations_refused.labels(reason=reason).inc(),

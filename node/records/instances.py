@@ -4,12 +4,15 @@ import dataclasses
 import functools
 import itertools
 import json
+import operator
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
 
 from node.records import events
 from node.records.states import Ending
@@ -36,6 +39,8 @@ class Instance:
 
 
 _PLAIN: Final = tuple(f.name for f in dataclasses.fields(Instance) if f.name != "header")
+_plain: Final = operator.attrgetter(*_PLAIN)
+_json: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 _COUNT: Final = (
     "INSERT INTO series (series_uid, study_uid, instances, frozen, first_at, last_at) VALUES (?, ?, ?, 0, ?, ?) "
     "ON CONFLICT (series_uid) DO UPDATE SET instances = instances + excluded.instances, last_at = excluded.last_at"
@@ -56,26 +61,29 @@ def add(connection: Connection, instance: Instance) -> bool:
 
 def add_all(connection: Connection, arrived: Sequence[Instance]) -> list[bool]:
     """`add` for a group, in as few statements as it takes: this runs before every answer to a sender."""
-    values = [
-        (
-            *(getattr(instance, name) for name in _PLAIN),
-            json.dumps(instance.header, separators=(",", ":"), ensure_ascii=False),
-        )
-        for instance in arrived
-    ]
-    added = connection.exec_driver_sql(_insert(len(values)), tuple(itertools.chain.from_iterable(values)))
-    inserted = set(added.scalars().all())
-    new = []
-    series: dict[str, list[Instance]] = {}
-    for instance in arrived:
-        new.append(instance.sop_instance_uid in inserted)
-        if new[-1]:
-            inserted.remove(instance.sop_instance_uid)  # the same one may come twice in a group
-            series.setdefault(instance.series_uid, []).append(instance)
-    for uid, some in series.items():
-        last = max(instance.received_at for instance in some)
-        connection.exec_driver_sql(_COUNT, (uid, some[0].study_uid, len(some), some[0].received_at, last))
+    raw = connection.connection.cursor()  # of sqlite3: SQLAlchemy's way there costs more than the statements
+    try:
+        raw.execute(_insert(len(arrived)), tuple(itertools.chain.from_iterable(map(_row, arrived))))
+        inserted = {uid for (uid,) in raw.fetchall()}
+        new = []
+        series: dict[str, list[Instance]] = {}
+        for instance in arrived:
+            new.append(instance.sop_instance_uid in inserted)
+            if new[-1]:
+                inserted.remove(instance.sop_instance_uid)  # the same one may come twice in a group
+                series.setdefault(instance.series_uid, []).append(instance)
+        for uid, some in series.items():
+            last = max(instance.received_at for instance in some)
+            raw.execute(_COUNT, (uid, some[0].study_uid, len(some), some[0].received_at, last))
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(_insert(1), None, error, sqlite3.Error) from error
+    finally:
+        raw.close()
     return new
+
+
+def _row(instance: Instance) -> tuple[Any, ...]:
+    return (*_plain(instance), _json(instance.header))
 
 
 @functools.lru_cache(maxsize=128)

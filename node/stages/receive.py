@@ -15,8 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from node.dicom.classes import STORAGE_CLASSES
-from node.dicom.scan import Scan, Unreadable, scan
-from node.dicom.source import Source
+from node.dicom.scan import Scan, Unreadable
 from node.dicom.uids import is_well_formed
 from node.intake.disk import SpoolFailed, SpoolFull
 from node.intake.incoming import Buffers, Head, Incoming, out_of_resources
@@ -132,6 +131,7 @@ class Intake:
     def close(self) -> None:
         """Nothing more will come."""
         self._aside.close()
+        self._spool.close()
 
     def _keep(self, incoming: Incoming) -> "Future[bool]":
         done: Future[bool] = Future()
@@ -145,11 +145,8 @@ class Intake:
     def _instance(self, incoming: Incoming) -> Instance:
         """Scan and write an object; its file is synced and has its name then. Raises Rejected."""
         head = incoming.head
-        if incoming.spilled:
-            incoming.write()
-        found = examine(head, incoming.source())
-        if not incoming.spilled:
-            incoming.write()
+        found = examine(head, incoming.scan)
+        incoming.write()
         incoming.recycle()
         file = incoming.seal()
         return Instance(
@@ -233,10 +230,10 @@ class Intake:
         return error
 
 
-def examine(head: Head, data_set: Source) -> Scan:
+def examine(head: Head, scanned: Callable[[], Scan]) -> Scan:
     """Check a data set against its own command and the standard. Raises Rejected."""
     try:
-        found = scan(data_set, head.transfer_syntax)
+        found = scanned()
     except Unreadable as error:
         raise Rejected(Status.UNREADABLE, str(error)[:64]) from error
     header = found.header

@@ -91,7 +91,7 @@ def test_a_disk_that_is_full_is_a700_and_leaves_nothing_and_later_all_is_well(
     tmp_path: Path, phantom: list[Path]
 ) -> None:
     with RunningNode(tmp_path, settings_for(tmp_path, receiver={"processes": 1})) as node:
-        with injected(node, tmp_path / "trace", "rename:error=ENOSPC:when=1..3"):
+        with injected(node, tmp_path / "trace", "renameat:error=ENOSPC:when=1..3"):
             (sent,) = dcmsend(node.port, phantom[:6], called=AE_TITLE)
         assert sorted(sent.statuses) == [0x0000] * 3 + [0xA700] * 3
         assert len(received_files(node)) == 3
