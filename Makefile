@@ -1,5 +1,5 @@
 # make demo    everything on this machine: phantom in, denoised series out, a picture to look at
-# make test    unit, integration and acceptance tests against real peers
+# make test    unit, integration and acceptance tests against real peers; WORKERS at a time
 # make test-train  the tests that need the extra `train` (torch, scikit-image), in an environment of their own
 # make lint    what pre-commit and CI run
 # make bench   times beside DCMTK and Orthanc
@@ -10,6 +10,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_ARGS ?=
+WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -25,7 +26,7 @@ demo: .venv/.runtime
 	$(BIN)/imaging-node demo
 
 test: .venv/.test peers
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 test-train: .venv-train/.ready
 	.venv-train/bin/pytest -q tests/unit/test_evaluation.py tests/unit/test_training_*.py
