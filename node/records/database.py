@@ -2,7 +2,9 @@
 
 import errno
 import sqlite3
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, create_engine, event
@@ -13,6 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from node.errors import BadSetting
 
 FILE_NAME = "records.sqlite"
+_PATIENCE_S = 30.0  # with a lock that somebody else holds
 
 
 def url(file: Path) -> URL:
@@ -67,10 +70,12 @@ class Records:
 
     def __init__(self, state: Path) -> None:
         file = url(state / FILE_NAME)
-        self._engine = create_engine(file, connect_args={"timeout": 30}, pool_size=10, max_overflow=40)
+        self._engine = create_engine(file, connect_args={"timeout": _PATIENCE_S}, pool_size=10, max_overflow=40)
         event.listen(self._engine, "connect", _prepare_connection)
         event.listen(self._engine, "begin", _begin)
         self._writing = self._engine.execution_options(imaging_node_writes=True)
+        self._file, self._bare_turn = str(state / FILE_NAME), threading.Lock()
+        self._bare: sqlite3.Connection | None = None
 
     def read(self) -> AbstractContextManager[Connection]:
         """A transaction that sees one state of the records and never waits for a writer.
@@ -83,11 +88,41 @@ class Records:
         """A transaction that may write. It is on the disk, synced, when the block ends without an error."""
         return self._writing.begin()
 
+    @contextmanager
+    def write_bare(self) -> Iterator[sqlite3.Cursor]:
+        """As `write`, with SQLite's own cursor: for what runs before every answer to a sender.
+
+        The block may roll back; then nothing is committed. Raises DBAPIError as `write` does.
+        """
+        with self._bare_turn:
+            try:
+                if self._bare is None:
+                    self._bare = sqlite3.connect(self._file, timeout=_PATIENCE_S, check_same_thread=False)
+                    _prepare_connection(self._bare, None)
+                cursor = self._bare.cursor()
+                cursor.execute("BEGIN IMMEDIATE")
+                yield cursor
+                if self._bare.in_transaction:
+                    cursor.execute("COMMIT")
+            except BaseException as error:
+                self._close_bare()  # which rolls back
+                if isinstance(error, sqlite3.Error):
+                    raise DBAPIError.instance("", None, error, sqlite3.Error) from error
+                raise
+
     def close(self) -> None:
         self._engine.dispose()
+        with self._bare_turn:
+            self._close_bare()
+
+    def _close_bare(self) -> None:
+        bare, self._bare = self._bare, None
+        if bare is not None:
+            with suppress(sqlite3.Error):  # after an error of the disk it may have one more to say
+                bare.close()
 
 
-def _prepare_connection(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+def _prepare_connection(connection: DBAPIConnection | sqlite3.Connection, _: ConnectionPoolEntry | None) -> None:
     connection.isolation_level = None  # BEGIN is ours, below
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 
 from node.records import events
@@ -60,25 +61,30 @@ def add(connection: Connection, instance: Instance) -> bool:
 
 
 def add_all(connection: Connection, arrived: Sequence[Instance]) -> list[bool]:
-    """`add` for a group, in as few statements as it takes: this runs before every answer to a sender."""
-    raw = connection.connection.cursor()  # of sqlite3: SQLAlchemy's way there costs more than the statements
+    """`add` for a group."""
+    cursor = connection.connection.cursor()
     try:
-        raw.execute(_insert(len(arrived)), tuple(itertools.chain.from_iterable(map(_row, arrived))))
-        inserted = {uid for (uid,) in raw.fetchall()}
-        new = []
-        series: dict[str, list[Instance]] = {}
-        for instance in arrived:
-            new.append(instance.sop_instance_uid in inserted)
-            if new[-1]:
-                inserted.remove(instance.sop_instance_uid)  # the same one may come twice in a group
-                series.setdefault(instance.series_uid, []).append(instance)
-        for uid, some in series.items():
-            last = max(instance.received_at for instance in some)
-            raw.execute(_COUNT, (uid, some[0].study_uid, len(some), some[0].received_at, last))
+        return insert_all(cursor, arrived)
     except sqlite3.Error as error:
-        raise DBAPIError.instance(_insert(1), None, error, sqlite3.Error) from error
+        raise DBAPIError.instance("", None, error, sqlite3.Error) from error
     finally:
-        raw.close()
+        cursor.close()
+
+
+def insert_all(cursor: sqlite3.Cursor | DBAPICursor, arrived: Sequence[Instance]) -> list[bool]:
+    """`add` for a group, in as few statements as it takes: this runs before every answer to a sender."""
+    cursor.execute(_insert(len(arrived)), tuple(itertools.chain.from_iterable(map(_row, arrived))))
+    inserted = {uid for (uid,) in cursor.fetchall()}
+    new = []
+    series: dict[str, list[Instance]] = {}
+    for instance in arrived:
+        new.append(instance.sop_instance_uid in inserted)
+        if new[-1]:
+            inserted.remove(instance.sop_instance_uid)  # the same one may come twice in a group
+            series.setdefault(instance.series_uid, []).append(instance)
+    for uid, some in series.items():
+        last = max(instance.received_at for instance in some)
+        cursor.execute(_COUNT, (uid, some[0].study_uid, len(some), some[0].received_at, last))
     return new
 
 

@@ -208,8 +208,7 @@ class Intake:
             unnamed += files
             raise
         try:
-            with self._records.write() as connection:
-                verdicts = _record(connection, group)
+            verdicts = self._record(group)
         except DBAPIError as error:
             if not_written(error):
                 unnamed += files
@@ -220,6 +219,19 @@ class Intake:
             waiting.outcome, waiting.compare = verdict.outcome, verdict.compare
             if verdict.unnamed:
                 unnamed.append(waiting.instance.file)
+
+    def _record(self, group: Sequence[_Waiting]) -> "list[_Verdict]":
+        arrived = [waiting.instance for waiting in group]
+        with self._records.write_bare() as cursor:
+            if all(instances.insert_all(cursor, arrived)):
+                return [_Verdict(outcome=True)] * len(group)
+            cursor.execute("ROLLBACK")
+        with self._records.write() as connection:
+            new = instances.add_all(connection, arrived)
+            return [
+                _Verdict(outcome=True) if is_new else _known(connection, waiting)
+                for is_new, waiting in zip(new, group, strict=True)
+            ]
 
     def _trouble(self, error: Exception) -> Exception:
         """What to answer when a group could not be made durable."""
@@ -262,14 +274,6 @@ class _Verdict:
     outcome: bool | Rejected | None = None
     unnamed: bool = False
     compare: str = ""
-
-
-def _record(connection: Connection, group: Sequence[_Waiting]) -> list[_Verdict]:
-    new = instances.add_all(connection, [waiting.instance for waiting in group])
-    return [
-        _Verdict(outcome=True) if is_new else _known(connection, waiting)
-        for is_new, waiting in zip(new, group, strict=True)
-    ]
 
 
 def _known(connection: Connection, waiting: _Waiting) -> _Verdict:
