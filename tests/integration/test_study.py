@@ -123,7 +123,7 @@ def test_a_series_that_never_comes_is_done_without_and_a_late_one_makes_another(
 def _other(node: StudyNode, uid: str, known: str) -> str:
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        found = node.processing.gathering(uid)
+        found = node.gathering(uid)
         if found["job"] != known and found["state"] == "made":
             return str(found["job"])
         time.sleep(0.1)

@@ -35,6 +35,10 @@ _FIX: Final = {
 _LARGEST_FRAGMENT: Final = 1 << 18  # to a peer that sets no limit
 
 
+class Aborted(Broken):
+    """The peer answered with an A-ABORT: it is there, and does not want this."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Message:
     """A command set that came, on which presentation context; its data set, if any, is still to be read."""
@@ -166,7 +170,7 @@ class Link:
         except Broken as error:
             if seconds is not None and isinstance(error.__cause__, TimeoutError) and not command:
                 raise TimeoutError from error
-            raise Broken(f"{self._purpose}: {error.message}.") from error
+            raise type(error)(f"{self._purpose}: {error.message}.") from error
 
     def data_set(self, most: int) -> bytes:
         """The data set of the message that `receive` gave. Raises Broken, also if it has more than `most` bytes."""
@@ -243,7 +247,9 @@ class Link:
             with contextlib.suppress(Broken):
                 self._send_all([_RELEASE_RP])
             raise Broken("the peer released the association before everything was answered")
-        raise Broken("the peer aborted the association" if kind == 7 else f"the peer sent a PDU of type {kind}")
+        if kind == 7:
+            raise Aborted("the peer aborted the association")
+        raise Broken(f"the peer sent a PDU of type {kind}")
 
     def _wait(self, seconds: float) -> None:
         """Set the deadline of what follows."""

@@ -11,7 +11,7 @@ from node.dicom.classes import EXPLICIT_LE, IMPLICIT_LE, VERIFICATION
 from node.log import log
 from node.peers.carrier import Broken, Unreachable
 from node.peers.dimse.connect import Address
-from node.peers.dimse.link import Link, linked
+from node.peers.dimse.link import Aborted, Link, linked
 from node.peers.dimse.message import NO_DATA_SET, PENDING, SUCCESS, Command, Field, Values
 from node.peers.dimse.negotiation import NoContext, Proposal
 
@@ -77,6 +77,10 @@ def find(address: Address, query: Dataset) -> list[Dataset] | None:
         with linked(address, proposals, purpose="C-FIND") as link:
             return _find(link, query)
     except NoContext:
+        return None
+    except Aborted:
+        # Orthanc stores for everybody, and ends the association of one whose questions it does not answer.
+        log.warning("C-FIND not answered", status="A-ABORT")
         return None
 
 
