@@ -15,7 +15,7 @@ from node.errors import BadSetting, Retry
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _BROKEN: Final = frozenset({errno.EIO, errno.EROFS, errno.ENXIO, errno.EUCLEAN})
 _LIBC: Final = ctypes.CDLL(None)
-BLOCK_BYTES: Final = 4096  # what O_DIRECT may ask of offset and length
+_BLOCK_BYTES: Final = 4096  # what O_DIRECT may ask of offset and length
 _SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h; a hint only, so its result says nothing that a sync would not
 
 
@@ -52,29 +52,20 @@ def write_whole(descriptor: int, data: memoryview) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def write_direct(descriptor: int, blocks: memoryview) -> bool:
-    """Write whole blocks, which lie on a page, to a file that was opened with `O_DIRECT`.
+def write_direct(descriptor: int, data: memoryview) -> None:
+    """Write what begins on a page of memory to a new file that was opened with `O_DIRECT`.
 
-    Straight from memory to the disk: no page of the cache is taken and filled only to be synced at once. Where the file
-    system does not do that, it is an ordinary write, and all that follow are.
-    returns: whether it was direct
+    Straight from memory to the disk: no page of the cache is taken and filled only to be synced at once. The rest that
+    is no whole block is an ordinary write, and all of it is where the file system does nothing else.
     """
     try:
-        written = os.write(descriptor, blocks)
+        written = os.write(descriptor, data[: len(data) // _BLOCK_BYTES * _BLOCK_BYTES])
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
         written = 0
-    if written == len(blocks):
-        return True
-    leave_direct(descriptor)
-    write_whole(descriptor, blocks[written:])
-    return False
-
-
-def leave_direct(descriptor: int) -> None:
-    """From now on ordinary writes, of any length."""
     fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_DIRECT)
+    write_whole(descriptor, data[written:])
 
 
 def start_writing_back(descriptor: int) -> None:

@@ -1,8 +1,8 @@
 """One object on its way in: bytes go to a reused buffer, and from there to a file aside when there are many.
 
-Nothing that can be done while a sender is still busy waits for the last byte: attributes are read, pixels are hashed,
-blocks are written. The buffer keeps all of a small object; a large one goes to the file buffer by buffer, so that its
-size does not matter to memory.
+Nothing that can be done while a sender is still busy waits for the last byte: attributes are read, pixels are
+hashed. A small object is written at its end, straight to the disk; a large one buffer by buffer, so that its size does
+not matter to memory.
 """
 
 import mmap
@@ -17,10 +17,8 @@ from node.dicom.scan import Scan, Scanning
 from node.dicom.source import File, Memory
 from node.intake.aside import Aside
 from node.intake.disk import (
-    BLOCK_BYTES,
     SpoolFailed,
     SpoolFull,
-    leave_direct,
     start_writing_back,
     write_direct,
     write_whole,
@@ -28,7 +26,6 @@ from node.intake.disk import (
 from node.spool import Spool
 
 BUFFER_BYTES: Final = (2 << 20) + (128 << 10)  # a slice of 1024 x 1024 with its header
-_EARLY_BYTES: Final = 256 << 10  # written while the sender goes on
 _IDLE_BUFFERS: Final = 32
 
 
@@ -127,8 +124,6 @@ class Incoming:
         self._view = buffers.take()
         self._view[: len(meta)] = meta
         self._filled = len(meta)  # of the buffer
-        self._written = 0  # of what is in the buffer
-        self._direct = True  # until the first ordinary write
         self._before = -len(meta)  # where the buffer's first byte stands in the data set
 
     def buffer(self) -> memoryview:
@@ -148,8 +143,6 @@ class Incoming:
         if self._filled == BUFFER_BYTES:
             self._spill()
             return
-        if self._filled - self._written >= _EARLY_BYTES and self._direct:
-            self._write(end=False)
         self._look()
 
     def finish(self) -> "Future[bool]":
@@ -177,13 +170,6 @@ class Incoming:
         assert self._descriptor is not None
         return self._scanning.finish(File(self._descriptor, self._meta_bytes))
 
-    def write(self) -> None:
-        """Write to the file aside what is not there yet.
-
-        raises: Rejected if the disk does not take it; nothing of it stays then
-        """
-        self._write(end=True)
-
     def _look(self, *, all_of_it: bool = False) -> None:
         start = max(0, -self._before)
         self._scanning.came(self._view[start : self._filled], self._before + start, all_of_it=all_of_it)
@@ -192,40 +178,32 @@ class Incoming:
         """Write out the buffer and begin again at its start."""
         self._look(all_of_it=True)
         try:  # there was room for a small one when it began
-            self._spool.require_room(self._filled - self._written)
-        except (SpoolFull, SpoolFailed) as error:
+            self._spool.require_room(self._filled)
+            if self._descriptor is None:
+                self._name, self._descriptor = self._aside.create(direct=False)
+            write_whole(self._descriptor, self._view[: self._filled])
+            start_writing_back(self._descriptor)
+        except (OSError, SpoolFull, SpoolFailed) as error:
             self.abandon()
             raise self.refusal(error) from error
-        self._be_ordinary()  # what is walked again comes from the cache then
-        self._write(end=True)
-        assert self._descriptor is not None
-        start_writing_back(self._descriptor)
         self._before += self._filled
-        self._filled = self._written = 0
+        self._filled = 0
 
-    def _write(self, *, end: bool) -> None:
-        """end: all of it; else whole blocks, and straight to the disk."""
+    def write(self) -> None:
+        """Write to the file aside what is not there yet.
+
+        raises: Rejected if the disk does not take it; nothing of it stays then
+        """
+        if self.spilled:
+            if self._filled:
+                self._spill()
+            return
         try:
-            if self._descriptor is None:
-                self._name, self._descriptor = self._aside.create(direct=self._direct)
-            data = self._view[self._written : self._filled]
-            blocks = len(data) - len(data) % BLOCK_BYTES
-            if self._direct and blocks:
-                self._direct = write_direct(self._descriptor, data[:blocks])
-                data = data[blocks:]
-                self._written += blocks
-            if end and data:
-                self._be_ordinary()
-                write_whole(self._descriptor, data)
-                self._written = self._filled
+            self._name, self._descriptor = self._aside.create(direct=True)
+            write_direct(self._descriptor, self._view[: self._filled])
         except OSError as error:
             self.abandon()
             raise self.refusal(error) from error
-
-    def _be_ordinary(self) -> None:
-        if self._direct and self._descriptor is not None:
-            leave_direct(self._descriptor)
-        self._direct = False
 
     def seal(self) -> str:
         """Sync the file and rename it into the spool; returns its name there. The folder is not synced yet.
