@@ -5,6 +5,7 @@ What an engine holds is measured: what the process grew by while it was loaded a
 (`memory_bytes`). Before the first load nothing better is known than the size of the weights.
 """
 
+import ctypes
 import os
 import threading
 import time
@@ -22,6 +23,7 @@ from engines.store import weights_path
 
 _Key = tuple[str, str]
 _STATM: Final = Path("/proc/self/statm")
+_LIBC: Final = ctypes.CDLL(None)
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -115,6 +117,7 @@ class EnginePool:
 
     def _load(self, key: _Key, spec: EngineSpec) -> _Slot:
         """Outside the lock: others go on with what is loaded. One load at a time, or growth could not be told apart."""
+        _give_free_memory_back()
         before = resident_bytes()
         engine = self._opening(spec)
         engine.__enter__()
@@ -166,6 +169,13 @@ class TooLarge(NoRoom):
 def resident_bytes() -> int:
     """Memory of this process that is really there."""
     return int(_STATM.read_text(encoding="ascii").split()[1]) * _PAGE
+
+
+def _give_free_memory_back() -> None:
+    """What was freed and is still resident would be taken by the engine, and its growth would not show."""
+    trim = getattr(_LIBC, "malloc_trim", None)  # glibc only; elsewhere the figure is a lower bound
+    if trim is not None:
+        trim(0)
 
 
 def _least(spec: EngineSpec) -> int:

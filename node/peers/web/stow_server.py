@@ -80,6 +80,7 @@ def _protocol(settings: Stow) -> type[H11Protocol]:
         """One connection."""
 
         _address = ""
+        _counted = False
         _watch: asyncio.TimerHandle | None = None
         _waiting_since: object = None
 
@@ -87,7 +88,9 @@ def _protocol(settings: Stow) -> type[H11Protocol]:
             super().connection_made(transport)
             self._address = self.client[0] if self.client else ""
             open_from[self._address] += 1
+            self._counted = True
             if open_from[self._address] > max(1, most // _ONE_ADDRESS) or open_from.total() > most:
+                self._no_longer_counts()  # it is lost only later; who comes meanwhile must not find its place taken
                 transport.abort()
                 return
             secured = transport.get_extra_info("ssl_object")
@@ -104,6 +107,12 @@ def _protocol(settings: Stow) -> type[H11Protocol]:
             super().connection_lost(exc)
             if self._watch is not None:
                 self._watch.cancel()
+            self._no_longer_counts()
+
+        def _no_longer_counts(self) -> None:
+            if not self._counted:
+                return
+            self._counted = False
             open_from[self._address] -= 1
             if open_from[self._address] <= 0:
                 del open_from[self._address]
