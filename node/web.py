@@ -11,6 +11,7 @@ from typing import Final
 
 from node import app
 from node.errors import Refuse
+from node.intake.associations import Associations
 from node.intake.incoming import Status
 from node.metrics import METRICS, prime_web
 from node.peers.taking import Taking
@@ -19,7 +20,6 @@ from node.peers.web.stow import make
 from node.peers.web.stow_server import StowServer
 from node.records import instances
 from node.records.database import Records
-from node.records.states import Ending
 from node.settings import Settings
 from node.stages.receive import Intake
 
@@ -71,15 +71,7 @@ def serving(settings: Settings) -> Iterator[Web]:
 
 
 def _taking(records: Records, intake: Intake, me: str) -> Taking:
-    def opened(key: str, sender: str) -> None:
-        METRICS.associations.inc()
-        with records.write() as connection:
-            instances.open_association(connection, key=key, calling_ae=sender, receiver=me, at=time.time())
-
-    def closed(key: str, whole: bool) -> None:
-        ending = Ending.RELEASED if whole else Ending.ABORTED
-        with records.write() as connection:
-            instances.close_association(connection, key=key, at=time.time(), ending=ending)
+    associations = Associations(records, me)
 
     def answered(status: int, size: int) -> None:
         METRICS.stored.labels(status=f"{status:#06x}").inc()
@@ -88,8 +80,8 @@ def _taking(records: Records, intake: Intake, me: str) -> Taking:
 
     return Taking(
         begin=intake.begin,
-        opened=opened,
-        closed=closed,
+        opened=associations.opened,
+        closed=associations.closed,
         answered=answered,
         refused=lambda reason: METRICS.associations_refused.labels(reason=reason).inc(),
     )

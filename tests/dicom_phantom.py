@@ -166,6 +166,7 @@ def derived(
 
 def write(folder: Path, sources: list[str], work: dict[str, Any] | None = None) -> dict[str, Any]:
     """Derive a series from sources in geometric order into `folder`/out, the voxels unchanged; the reply."""
-    decode.prepare_series({"paths": sources, "voxels": f"{folder}/v.npy", "padding": f"{folder}/p.npy"})
+    slices = [[path, 0] for path in sources]
+    decode.prepare_series({"slices": slices, "voxels": f"{folder}/v.npy", "padding": f"{folder}/p.npy"})
     request = {"sources": sources, "result": f"{folder}/v.npy", "out": f"{folder}/out", "job": work or job()}
     return derive.write_series(request)

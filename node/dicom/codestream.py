@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from node.errors import Refuse
 
-JPEG_LOSSLESS = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"})
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202"})
 RLE = "1.2.840.10008.1.2.5"

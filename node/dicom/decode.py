@@ -57,13 +57,13 @@ def prepare_series(request: dict[str, Any]) -> dict[str, Any]:
 
     request: slices ([Part 10 file, frame] in any order, frame 0 for a single-frame object), voxels and padding (.npy
              files to write), ready (Part 10 file -> file of its `DecodedPlane`, of single-frame objects that were
-             decoded ahead; optional); `paths` in place of slices takes single-frame objects only
+             decoded ahead; optional)
     returns: order (indices of slices, by rising position), affine, shape, pixel_sha256, unit: "HU" or "MR"; the volume
              is float32 (z, y, x) in that unit, with -1024 HU or 0 where the source has padding, the padding is bool
              (z, y, x)
     raises:  Refuse with the reasons of the input gate, or with the figure that the pixels can't have
     """
-    wanted = request.get("slices") or [[path, 0] for path in request["paths"]]
+    wanted = request["slices"]
     slices = [(Path(path), int(frame)) for path, frame in wanted]
     files = _Files()
     headers = [frames.header(files.part(path, frame), frame, HEADER) for path, frame in slices]

@@ -20,7 +20,6 @@ from node.errors import Refuse
 
 SHARED, PER_FRAME = 0x52009229, 0x52009230
 _LEGACY_EXTRAS = ("UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")
-_FRAME_KINDS = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence")
 
 # What an Enhanced object says at its root in the words of a single-frame image.
 _ROOT_GROUPS = frozenset((0x0010, 0x0012, 0x0032, 0x0038))

@@ -94,8 +94,3 @@ def data_set(*parts: Encoded) -> bytes:
     for part in parts:
         joined.update(part)
     return b"".join(joined[tag] for tag in sorted(joined))
-
-
-def pixel_header(length: int) -> bytes:
-    """Tag, VR and length of Pixel Data (7FE0,0010)."""
-    return struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, length)

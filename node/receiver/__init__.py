@@ -12,6 +12,7 @@ from typing import Final
 
 from node import app
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
+from node.intake.associations import Associations
 from node.metrics import METRICS, prime_receiver
 from node.peers.dimse import commitment
 from node.peers.dimse import evidence as dimse_evidence
@@ -20,7 +21,6 @@ from node.proof import keep
 from node.receiver.ports import Ports, part_name, prepare_ports, sockets
 from node.records import instances
 from node.records.database import Records
-from node.records.states import Ending
 from node.settings import Settings
 from node.stages.receive import Status
 
@@ -48,15 +48,7 @@ def receiver(settings: Settings, *, slot: int = 1, ports_found: Ports | None = N
             with records.read() as connection:
                 return instances.files_named(connection, files)
 
-        def opened(key: str, calling_ae: str) -> None:
-            METRICS.associations.inc()
-            with records.write() as connection:
-                instances.open_association(connection, key=key, calling_ae=calling_ae, receiver=me, at=time.time())
-
-        def closed(key: str, released: bool) -> None:
-            ending = Ending.RELEASED if released else Ending.ABORTED
-            with records.write() as connection:
-                instances.close_association(connection, key=key, at=time.time(), ending=ending)
+        associations = Associations(records, me)
 
         stored = {int(status): METRICS.stored.labels(status=f"{status:#06x}") for status in Status}
         took = METRICS.stage_seconds.labels(stage="receive")
@@ -69,8 +61,8 @@ def receiver(settings: Settings, *, slot: int = 1, ports_found: Ports | None = N
 
         node = Listening(
             begin=intake.begin,
-            opened=opened,
-            closed=closed,
+            opened=associations.opened,
+            closed=associations.closed,
             refused=lambda reason: METRICS.associations_refused.labels(reason=reason).inc(),
             answered=answered,
         )

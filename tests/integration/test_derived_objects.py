@@ -65,7 +65,9 @@ def twin(source: str, folder: Path) -> str:
 def check(paths: list[str], folder: Path) -> list[pydicom.Dataset]:
     """Prepare, smooth, write, and hold the objects against every validator; returns them."""
     folder.mkdir(parents=True, exist_ok=True)
-    prepared = decode.prepare_series({"paths": paths, "voxels": f"{folder}/v.npy", "padding": f"{folder}/p.npy"})
+    prepared = decode.prepare_series(
+        {"slices": [[path, 0] for path in paths], "voxels": f"{folder}/v.npy", "padding": f"{folder}/p.npy"}
+    )
     sources = [paths[index] for index in prepared["order"]]
     result = smoothed(np.load(folder / "v.npy"))
     np.save(folder / "result.npy", result)
@@ -118,7 +120,9 @@ def test_a_series_that_is_not_eligible_is_refused_with_its_reason(shared_data: P
 
         assert INELIGIBLE[name] in reasons
         with pytest.raises(Refuse):
-            decode.prepare_series({"paths": paths, "voxels": f"{tmp_path}/v.npy", "padding": f"{tmp_path}/p.npy"})
+            decode.prepare_series(
+                {"slices": [[path, 0] for path in paths], "voxels": f"{tmp_path}/v.npy", "padding": f"{tmp_path}/p.npy"}
+            )
 
 
 def test_jpeg_2000_with_its_sop_uids_in_the_file_meta_only(shared_data: Path, tmp_path: Path) -> None:

@@ -29,7 +29,11 @@ from tests.dicom_phantom import Change, derived, save, series, slice_of_ct
 
 def prepared(paths: list[str], folder: Path) -> tuple[dict[str, object], np.ndarray, np.ndarray]:
     reply = decode.prepare_series(
-        {"paths": paths, "voxels": str(folder / "voxels.npy"), "padding": str(folder / "padding.npy")}
+        {
+            "slices": [[path, 0] for path in paths],
+            "voxels": str(folder / "voxels.npy"),
+            "padding": str(folder / "padding.npy"),
+        }
     )
     return reply, np.load(folder / "voxels.npy"), np.load(folder / "padding.npy")
 

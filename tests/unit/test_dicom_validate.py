@@ -20,7 +20,9 @@ Case = tuple[list[Source], bytes]
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     folder = tmp_path_factory.mktemp("case")
     sources = series(folder / "in")
-    decode.prepare_series({"paths": sources, "voxels": f"{folder}/v.npy", "padding": f"{folder}/p.npy"})
+    decode.prepare_series(
+        {"slices": [[path, 0] for path in sources], "voxels": f"{folder}/v.npy", "padding": f"{folder}/p.npy"}
+    )
     reply = derive.write_series({"sources": sources, "result": f"{folder}/v.npy", "out": f"{folder}/out", "job": job()})
     return [Source.of(part10.read(path)) for path in sources], Path(reply["instances"][0]["path"]).read_bytes()
 

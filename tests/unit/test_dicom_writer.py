@@ -27,7 +27,9 @@ Changed = Callable[[Dataset, int], None]
 
 def noisy(folder: Path, sources: list[str], work: dict[str, Any], **more: Any) -> dict[str, Any]:
     """A request for sources in geometric order; the result is the source with noise, in places far out of range."""
-    decode.prepare_series({"paths": sources, "voxels": f"{folder}/v.npy", "padding": f"{folder}/p.npy"})
+    decode.prepare_series(
+        {"slices": [[path, 0] for path in sources], "voxels": f"{folder}/v.npy", "padding": f"{folder}/p.npy"}
+    )
     values = np.load(folder / "v.npy")
     random = np.random.default_rng(1)
     values += random.normal(0, 30, values.shape).astype(np.float32)
@@ -96,7 +98,9 @@ def test_the_fast_writer_and_the_slow_one_write_the_same_bytes(tmp_path: Path, n
 ])  # fmt: skip
 def test_the_same_bytes_for_every_vendor(shared_data: Path, tmp_path: Path, folder: str) -> None:
     paths = [str(path) for path in sorted((shared_data / "dicom" / folder).glob("*.dcm"))]
-    prepared = decode.prepare_series({"paths": paths, "voxels": f"{tmp_path}/v.npy", "padding": f"{tmp_path}/p.npy"})
+    prepared = decode.prepare_series(
+        {"slices": [[path, 0] for path in paths], "voxels": f"{tmp_path}/v.npy", "padding": f"{tmp_path}/p.npy"}
+    )
     request = noisy(tmp_path, [paths[at] for at in prepared["order"]], job(z_support=2))
 
     assert made(request) == reference_writer.write(request)

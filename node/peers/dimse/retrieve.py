@@ -1,9 +1,8 @@
 """C-MOVE and C-GET as SCU (PS3.4 C.4.2 and C.4.3): an archive sends what is asked for, elsewhere or back here."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from pydicom.dataset import Dataset
 
@@ -16,6 +15,7 @@ from node.peers.dimse.link import Link, Message, linked
 from node.peers.dimse.message import NO_DATA_SET, PENDING, SUCCESS, Command, Field, Values
 from node.peers.dimse.negotiation import MOST_CONTEXTS, NoContext, Proposal
 from node.peers.dimse.query import encoded
+from node.peers.dimse.sink import Incoming
 
 STUDY_ROOT_MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET: Final = "1.2.840.10008.5.1.4.1.2.2.3"
@@ -32,15 +32,6 @@ _WORDS: Final = {
     0x0122: "it does not offer that",
     0x0124: "it does not allow that",
 }
-
-
-class Incoming(Protocol):
-    """One object on its way in (`node.intake.incoming.Incoming`)."""
-
-    def buffer(self) -> memoryview: ...
-    def advance(self, count: int) -> None: ...
-    def finish(self) -> "Future[bool]": ...
-    def abandon(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
