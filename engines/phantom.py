@@ -76,6 +76,18 @@ def _kernel(spec: EngineSpec, index: int, generator: np.random.Generator) -> Map
     }
 
 
+def _contrast(spec: EngineSpec, index: int, generator: np.random.Generator) -> Mapping[str, NDArray[Any]]:
+    """White matter near 1, air near 0; the second case has no FLAIR."""
+    shape = _shape(spec, spec.inputs[0], index)
+    feeds = {}
+    for number, tensor in enumerate(spec.inputs[:3]):
+        slices = [np.rint((body(shape[-2], shape[-1], generator) + 1024.0) / 32.0) / 32.0 for _ in range(shape[1])]
+        there = 0.0 if index == 1 and number == 2 else 1.0
+        feeds[tensor.name] = (there * np.stack(slices)[None]).astype(np.float32)
+    return {**feeds, spec.inputs[3].name: np.array([[1.0, 1.0, 1.0 - index]], dtype=np.float32)}
+
+
 _SPECIAL: Final[Mapping[str, Callable[[EngineSpec, int, np.random.Generator], Mapping[str, NDArray[Any]]]]] = {
-    "ct_kernel": _kernel
+    "ct_kernel": _kernel,
+    "mr_postcontrast": _contrast,
 }

@@ -92,9 +92,10 @@ class Backbone(nn.Module):
 
     channels: of the input, at half the resolution
     told:     length of the vector that modulates every stage, 0 for none
+    made:     channels that `run` returns
     """
 
-    def __init__(self, channels: int, widths: Widths, middle_blocks: int, told: int = 0) -> None:
+    def __init__(self, channels: int, widths: Widths, middle_blocks: int, told: int = 0, made: int = 4) -> None:
         super().__init__()
         w1, w2, w3 = widths
         self.widths = widths
@@ -108,7 +109,7 @@ class Backbone(nn.Module):
         self.dec2 = Residual(w2)
         self.up1 = nn.Conv2d(w2, 4 * w1, 1)
         self.dec1 = Residual(w1)
-        self.tail = nn.Conv2d(w1, 4, 3, padding=1)
+        self.tail = nn.Conv2d(w1, made, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         if self.tail.bias is not None:
             nn.init.zeros_(self.tail.bias)
@@ -118,7 +119,12 @@ class Backbone(nn.Module):
             nn.init.zeros_(self.told[2].bias)
 
     def run(self, x: Tensor, told: Tensor | None = None) -> Tensor:
-        """(n, channels, y/2, x/2) -> (n, 4, y/2, x/2); `told` (n, length)."""
+        """(n, channels, y/2, x/2) -> (n, made, y/2, x/2); `told` (n, length)."""
+        made: Tensor = self.tail(self.features(x, told))
+        return made
+
+    def features(self, x: Tensor, told: Tensor | None = None) -> Tensor:
+        """(n, channels, y/2, x/2) -> (n, w1, y/2, x/2): what the last layer sees."""
         w1, w2, w3 = self.widths
         if told is None:
             both: list[Tensor | None] = [None] * 5
@@ -128,8 +134,7 @@ class Backbone(nn.Module):
         two = self.enc2(_modulate(self.down1(one), both[1]))
         three = self.middle(_modulate(self.down2(two), both[2]))
         two = self.dec2(_modulate(two + F.pixel_shuffle(self.up2(three), 2), both[3]))
-        one = self.dec1(_modulate(one + F.pixel_shuffle(self.up1(two), 2), both[4]))
-        made: Tensor = self.tail(one)
+        made: Tensor = self.dec1(_modulate(one + F.pixel_shuffle(self.up1(two), 2), both[4]))
         return made
 
 

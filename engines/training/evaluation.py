@@ -21,7 +21,13 @@ from engines.engine import EngineSpec
 from engines.store import load_spec
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
-PIPELINES = {"ct-denoise": "ct_denoise", "ct-kernel": "ct_kernel"}
+PIPELINES = {"ct-denoise": "ct_denoise", "ct-kernel": "ct_kernel", "mr-postcontrast": "mr_postcontrast"}
+_MODULES = {"ct-denoise": "denoise", "ct-kernel": "kernel", "mr-postcontrast": "contrast"}
+_FOLDERS = {
+    "ct": ("ct", "dicom"),
+    "mr": ("labels", "mr"),
+    "mra": ("labels", "mr"),
+}  # of the public data, by the first half of the name
 _NEEDED = {"scipy": "scipy", "skimage": "scikit-image", "matplotlib": "matplotlib"}
 
 Task = TypeVar("Task")
@@ -39,7 +45,7 @@ class CannotEvaluate(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of acceptance: NETWORKS D1 or D2.
+    """One line of acceptance: NETWORKS D1 to D4.
 
     value:       what was measured; low, high: its 95 % interval over n items, None where there is nothing to draw from
     least, most: what is wanted; one of them may be None
@@ -84,8 +90,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure the engine of a pipeline on the held-back items.
 
-    pipeline: ct-denoise or ct-kernel
-    data:     folder with ct/ and dicom/, as ../shared/data
+    pipeline: one of PIPELINES
+    data:     folder with ct/ and dicom/, or labels/ and mr/, as ../shared/data
     to:       folder for the plots; None: no plots
     every:    only every n-th held-back slice of each volume; a first look, not what a card may say
     returns:  keys engine, acceptance, figures, items
@@ -99,14 +105,14 @@ def evaluate(
             f"The evaluation needs {', '.join(missing)}, and that is not installed.",
             fix="Install the extra `train`: pip install '.[train]'.",
         )
-    absent = [part for part in ("ct", "dicom") if not (data / part).is_dir()]
+    absent = [part for part in _FOLDERS[pipeline.partition("-")[0]] if not (data / part).is_dir()]
     if absent:
         raise CannotEvaluate(
             f"The folder {data} has no folder {' and no folder '.join(absent)}.",
             fix="Name the folder of the public data with --data.",
         )
     spec = load_spec(PIPELINES[pipeline])
-    module = importlib.import_module(f"engines.training.evaluate_{PIPELINES[pipeline].removeprefix('ct_')}")
+    module = importlib.import_module(f"engines.training.evaluate_{_MODULES[pipeline]}")
     workers = jobs or min(os.cpu_count() or 1, 2)
     found: Mapping[str, Any] = module.evaluate(spec, data=data, to=to, jobs=workers, every=every)
     return {"engine": described(spec), **found}

@@ -12,13 +12,14 @@ Record the cases anew afterwards (`imaging-node engines record NAME`): their ans
 
 import argparse
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from engines.networks.contrast_unet import ContrastUnet
 from engines.networks.kernel_unet import TOLD, KernelUnet
 from engines.networks.pu_unet import PuUnet
 from engines.store import reseal
@@ -33,53 +34,69 @@ version = "{version}"
 weights = "{name}.onnx"
 sha256 = "{sha256}"
 validation_level = "none"
-z_support = 0
+z_support = {z_support}
 """
 IMAGE = """
 [[{kind}]]
 name = "{tensor}"
-shape = ["n", 1, "y", "x"]
+shape = ["n", {channels}, "y", "x"]
 dtype = "float32"
-unit = "HU"
+unit = "{unit}"
 multiple_of = {{ y = 8, x = 8 }}
 """
-KERNELS = f"""
+VECTOR = """
 [[inputs]]
-name = "kernels"
-shape = ["n", {TOLD}]
+name = "{tensor}"
+shape = ["n", {length}]
 dtype = "float32"
 unit = "1"
 """
-TAIL = """
+PROFILE = """
 # Lengths that may be asked for: smallest, usual, largest.
 [profile]
 n = [1, 1, 4]
-y = [64, 512, 1024]
-x = [64, 512, 1024]
-
-# Largest difference between two backends on the same slice, HU.
+y = [64, {usual}, 1024]
+x = [64, {usual}, 1024]
+"""
+TOLERANCES = """
+# Largest difference between two backends on the same slice, {unit}.
 [tolerances]
-{output} = 0.5
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """One network as an engine."""
+    """One network as an engine.
+
+    images:  inputs that are images -> channels
+    told:    inputs that are vectors -> length
+    outputs: images -> channels
+    unit:    of every image
+    within:  what two backends may differ by, in that unit
+    usual:   rows and columns of most slices
+    """
 
     name: str
     what: str
     network: Callable[[], nn.Module]
-    images: tuple[str, ...]
-    told: bool
-    output: str
+    images: Mapping[str, int]
+    outputs: Mapping[str, int]
+    told: Mapping[str, int] = field(default_factory=dict)
+    unit: str = "HU"
+    within: float = 0.5
+    usual: int = 512
+    z_support: int = 0
 
     def spec(self, version: str, sha256: str) -> str:
         """The text of the .toml."""
-        text = HEAD.format(what=self.what, name=self.name, version=version, sha256=sha256)
-        text += "".join(IMAGE.format(kind="inputs", tensor=tensor) for tensor in self.images)
-        text += KERNELS if self.told else ""
-        return text + IMAGE.format(kind="outputs", tensor=self.output) + TAIL.format(output=self.output)
+        text = HEAD.format(what=self.what, name=self.name, version=version, sha256=sha256, z_support=self.z_support)
+        for kind, images in (("inputs", self.images), ("outputs", self.outputs)):
+            for tensor, channels in images.items():
+                text += IMAGE.format(kind=kind, tensor=tensor, channels=channels, unit=self.unit)
+            if kind == "inputs":
+                text += "".join(VECTOR.format(tensor=tensor, length=length) for tensor, length in self.told.items())
+        text += PROFILE.format(usual=self.usual) + TOLERANCES.format(unit=self.unit)
+        return text + "".join(f"{output} = {self.within:g}\n" for output in self.outputs)
 
 
 PRODUCTS = {
@@ -87,17 +104,28 @@ PRODUCTS = {
         name="ct_denoise",
         what="Low-dose CT denoise",
         network=PuUnet,
-        images=("hu",),
-        told=False,
-        output="denoised",
+        images={"hu": 1},
+        outputs={"denoised": 1},
     ),
     "kernel": Product(
         name="ct_kernel",
         what="CT kernel conversion in both directions",
         network=KernelUnet,
-        images=("hu", "linear"),
-        told=True,
-        output="converted",
+        images={"hu": 1, "linear": 1},
+        told={"kernels": TOLD},
+        outputs={"converted": 1},
+    ),
+    "contrast": Product(
+        name="mr_postcontrast",
+        what="Synthetic post-contrast T1 from T1, T2 and FLAIR",
+        network=ContrastUnet,
+        images={"t1": 3, "t2": 3, "flair": 3},
+        told={"present": 3},
+        outputs={"post": 1, "spread": 1},
+        unit="WM",
+        within=0.005,
+        usual=256,
+        z_support=1,
     ),
 }
 
@@ -105,19 +133,16 @@ PRODUCTS = {
 def to_onnx(product: Product, network: nn.Module, path: Path) -> str:
     """Write the graph with its weights inside; returns the sha256 of the file."""
     network.eval()
-    example = [torch.zeros(1, 1, 64, 72) for _ in product.images]
-    names = list(product.images)
-    free = {name: {0: "n", 2: "y", 3: "x"} for name in (*names, product.output)}
-    if product.told:
-        example.append(torch.ones(1, TOLD))
-        names.append("kernels")
-        free["kernels"] = {0: "n"}
+    example = [torch.zeros(1, channels, 64, 72) for channels in product.images.values()]
+    example += [torch.ones(1, length) for length in product.told.values()]
+    free = {name: {0: "n", 2: "y", 3: "x"} for name in (*product.images, *product.outputs)}
+    free |= {name: {0: "n"} for name in product.told}
     torch.onnx.export(
         network,
         tuple(example),
         str(path),
-        input_names=names,
-        output_names=[product.output],
+        input_names=[*product.images, *product.told],
+        output_names=list(product.outputs),
         dynamic_axes=free,
         opset_version=OPSET,
         do_constant_folding=True,
