@@ -87,7 +87,26 @@ def _contrast(spec: EngineSpec, index: int, generator: np.random.Generator) -> M
     return {**feeds, spec.inputs[3].name: np.array([[1.0, 1.0, 1.0 - index]], dtype=np.float32)}
 
 
+def _superres(spec: EngineSpec, index: int, generator: np.random.Generator) -> Mapping[str, NDArray[Any]]:
+    """Slices of tissue near 0.3 and vessels above it that wander from slice to slice; whole 256ths."""
+    (tensor,) = spec.inputs
+    shape = _shape(spec, tensor, index)
+    rows, columns = np.mgrid[: shape[2], : shape[3]]
+    slices = 0.1 + 0.2 * np.clip((body(shape[2], shape[3], generator) + 1024.0) / 1024.0, 0.0, 1.2)
+    made = np.repeat(slices[None], shape[1], axis=0)
+    for y, x, down, right, radius in (
+        (0.3, 0.4, 3.0, 1.0, 2.0),
+        (0.6, 0.5, -1.0, 4.0, 3.0),
+        (0.5, 0.7, 0.0, -8.0, 1.0),
+    ):
+        for number, image in enumerate(made):
+            away = np.hypot(rows - shape[2] * y - down * number, columns - shape[3] * x - right * number)
+            image += 0.7 * np.clip(radius + 0.5 - away, 0.0, 1.0)
+    return {tensor.name: (np.rint(made * 256.0) / 256.0)[None].astype(np.float32)}
+
+
 _SPECIAL: Final[Mapping[str, Callable[[EngineSpec, int, np.random.Generator], Mapping[str, NDArray[Any]]]]] = {
     "ct_kernel": _kernel,
     "mr_postcontrast": _contrast,
+    "mra_superres": _superres,
 }

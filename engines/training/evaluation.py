@@ -21,8 +21,13 @@ from engines.engine import EngineSpec
 from engines.store import load_spec
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
-PIPELINES = {"ct-denoise": "ct_denoise", "ct-kernel": "ct_kernel", "mr-postcontrast": "mr_postcontrast"}
-_MODULES = {"ct-denoise": "denoise", "ct-kernel": "kernel", "mr-postcontrast": "contrast"}
+PIPELINES = {
+    "ct-denoise": "ct_denoise",
+    "ct-kernel": "ct_kernel",
+    "mr-postcontrast": "mr_postcontrast",
+    "mra-superres": "mra_superres",
+}
+_MODULES = {"ct-denoise": "denoise", "ct-kernel": "kernel", "mr-postcontrast": "contrast", "mra-superres": "superres"}
 _FOLDERS = {
     "ct": ("ct", "dicom"),
     "mr": ("labels", "mr"),

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from engines.networks.contrast_unet import ContrastUnet
 from engines.networks.kernel_unet import TOLD, KernelUnet
 from engines.networks.pu_unet import PuUnet
+from engines.networks.superres_unet import SLICES, SuperresUnet
+from engines.slabs import FINE, SUPPORT
 from engines.store import reseal
 
 ENGINES = Path(__file__).parents[1]
@@ -126,6 +128,16 @@ PRODUCTS = {
         within=0.005,
         usual=256,
         z_support=1,
+    ),
+    "superres": Product(
+        name="mra_superres",
+        what="Through-plane super-resolution of time-of-flight angiography",
+        network=SuperresUnet,
+        images={"slices": SLICES},
+        outputs={"thin": FINE},
+        unit="ART",
+        within=0.002,
+        z_support=SUPPORT,
     ),
 }
 
