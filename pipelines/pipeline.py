@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.match import Condition
 from pipelines.parameters import NO_PARAMETERS, Chooser
+from pipelines.role import Judge, Registered, Together
 from pipelines.volume import Volume
 
 Range = tuple[float, float]
@@ -30,7 +31,7 @@ class Requires:
     minimum_slices:      fewer are refused
     pixel_spacing_mm:    both directions, Pixel Spacing (0028,0030)
     slice_thickness_mm:  Slice Thickness (0018,0050)
-    kvp:                 KVP (0018,0060)
+    kvp:                 KVP (0018,0060); None where the modality has none
     tilt_deg_max:        largest angle between the slice normal and the stacking direction
     rows, columns:       of the image, pixels
     tilt:                what becomes of a tilted stack
@@ -40,7 +41,7 @@ class Requires:
     minimum_slices: int
     pixel_spacing_mm: Range
     slice_thickness_mm: Range
-    kvp: Range
+    kvp: Range | None = None
     tilt_deg_max: float
     rows: tuple[int, int]
     columns: tuple[int, int]
@@ -54,11 +55,15 @@ class Role:
     takes:    what the series has to be, as for a pipeline with one
     where:    conditions that tell it from the series of other roles; rules add their own
     required: without an optional one the pipeline runs too, where a rule says `missing = "proceed"`
+    judge:    what else speaks against a series in this role; None where nothing does
+    register: how it is brought to the grid; None: it has to lie on the grid, or the job is refused
     """
 
     takes: Requires
     where: Mapping[str, Condition] = field(default_factory=dict)
     required: bool = True
+    judge: Judge | None = None
+    register: Registered | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +261,8 @@ class Pipeline:
     takes:         what the series has to be; of several, the one that defines the grid
     roles:         by name, for a pipeline that takes several series of a study; empty for one that takes one
     grid:          the role on whose slices the result lies and of which it is derived
+    least:         of the optional roles, so many have to be there
+    together:      what speaks against series of a study that would each do; None where nothing does
     raises:        ValueError when the roles do not fit together
     """
 
@@ -264,6 +271,8 @@ class Pipeline:
     takes: Requires
     roles: Mapping[str, Role] = field(default_factory=dict)
     grid: str = ""
+    least: int = 0
+    together: Together | None = None
     engine: str
     feed: str
     output: str
@@ -285,6 +294,8 @@ class Pipeline:
             raise ValueError(f"{self.name} needs two roles or more, and a grid that is a required one of them.")
         if self.takes != self.roles[self.grid].takes:
             raise ValueError(f"{self.name} takes another series than its role {self.grid} does.")
+        if self.least > len(self.optional):
+            raise ValueError(f"{self.name} needs {self.least} of {len(self.optional)} optional roles.")
 
     @property
     def optional(self) -> frozenset[str]:

@@ -113,7 +113,7 @@ def outside(takes: Requires, headers: Sequence[Header], found: Stack) -> list[st
     for keyword, (low, high), unit in (
         ("PixelSpacing", takes.pixel_spacing_mm, " mm"),
         ("SliceThickness", takes.slice_thickness_mm, " mm"),
-        ("KVP", takes.kvp, " kV"),
+        *([("KVP", takes.kvp, " kV")] if takes.kvp else []),
         ("Rows", takes.rows, ""),
         ("Columns", takes.columns, ""),
     ):
