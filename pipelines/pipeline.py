@@ -205,19 +205,32 @@ class Checked:
     source, result: before and after
     headers:        of every source slice, in geometric order: DICOM keyword -> its values as text; empty when there
                     is no DICOM, as in tests of the arithmetic
-    again:          the pipeline once more, same steps and parameters, on one slice; (y, x) HU to (y, x) HU
+    again:          the pipeline once more, same steps and parameters, with (y, x) in the place of the source's slice
+                    of that index; gives what stands for that slice in the result: (y, x), or (factor, y, x)
     parameters:     what the rule chose for this pipeline
+    facts:          of the whole volumes, as `Pipeline.facts` gave them
+    factor:         slices of the result for one of the source
     """
 
     source: Volume
     result: Volume
     headers: Sequence[Mapping[str, tuple[str, ...]]]
-    again: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    again: Callable[[NDArray[np.float32], int], NDArray[np.float32]]
     parameters: Mapping[str, Any]
+    facts: Mapping[str, float] = field(default_factory=dict)
+    factor: int = 1
+
+
+class Unfit(Exception):
+    """A volume is not what a pipeline can work on: the fact, then the fix."""
+
+    def __init__(self, message: str, *, fix: str) -> None:
+        super().__init__(message)
+        self.message, self.fix = message, fix
 
 
 class Step(Protocol):
-    """Voxels in, voxels out, same shape; leaves its input alone."""
+    """Voxels in, voxels out, same shape, of a slice or of several; leaves its input alone."""
 
     def __call__(self, voxels: NDArray[np.float32]) -> NDArray[np.float32]: ...
 
@@ -234,12 +247,17 @@ class Parameters:
 
     values:   of the job, plain JSON; what the rule chose, settled with the headers of the series
     pixel_mm: side of a pixel; of pixels that are not square, the mean of both sides
-    others:   of pipelines that take several series: role -> the slice at the same place, (y, x) padded as
-              the image is; an optional role that is missing has no key
+    facts:    of the whole volumes, as `Pipeline.facts` gave them
+    near:     (2 c + 1, y, x): the slice with the c before and the c after it, padded as the slice is; beyond the
+              ends of the volume the last slice stands again
+    others:   of pipelines that take several series: role -> the same places of that series, (2 c + 1, y, x), padded;
+              an optional role that is missing has no key
     """
 
     values: Mapping[str, Any]
     pixel_mm: float
+    facts: Mapping[str, float] = field(default_factory=dict)
+    near: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
     others: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
@@ -247,6 +265,45 @@ class Feeds(Protocol):
     """What an engine with several inputs is given for one slice: (y, x) after padding -> input name -> array."""
 
     def __call__(self, image: NDArray[np.float32], parameters: Parameters) -> Mapping[str, NDArray[Any]]: ...
+
+
+class Makes(Protocol):
+    """What becomes of the network's answer for one slice: (k, y, x) of `Pipeline.output` -> (factor, y, x).
+
+    parameters: as the feeds got them, cut to the slice's own size
+    """
+
+    def __call__(self, answer: NDArray[np.float32], parameters: Parameters) -> NDArray[np.float32]: ...
+
+
+class Finishes(Protocol):
+    """What is left to do when all slices are made: changes the result in place, (z factor, y, x)."""
+
+    def __call__(self, result: NDArray[np.float32], source: Volume, parameters: Parameters) -> None: ...
+
+
+class MapOf(Protocol):
+    """A map that goes with the result, for one slice: -> (factor, y, x).
+
+    answers: every output of the engine, (k, y, x)
+    made:    (factor, y, x), what stands in the result
+    """
+
+    def __call__(
+        self, answers: Mapping[str, NDArray[np.float32]], made: NDArray[np.float32], parameters: Parameters
+    ) -> NDArray[np.float32]: ...
+
+
+def _one(answer: NDArray[np.float32], parameters: Parameters) -> NDArray[np.float32]:
+    return answer
+
+
+def _one_for_one(values: Mapping[str, Any]) -> int:
+    return 1
+
+
+def _no_facts(volume: Volume) -> Mapping[str, float]:
+    return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +314,12 @@ class Pipeline:
     feed, output:  names of the engine's tensors
     feeds:         for engines that take more than the slice; without it they are given {feed: slice}
     parameters:    what a rule may choose
+    context:       slices on each side that the feeds look at
+    facts:         what is measured on the whole volumes once, before any slice is made; may raise `Unfit`
+    factor:        slices that are made for one that came, from the values of a job
+    makes:         what becomes of the network's answer; without it the answer is one slice, and that is it
+    finishes:      what is done to the result when all of its slices are there
+    map_of:        the map that a rule may ask for beside the result; None where there is none
     keep_outside:  HU range the network works in; voxels outside of it, and padding, come back as they were
     takes:         what the series has to be; of several, the one that defines the grid
     roles:         by name, for a pipeline that takes several series of a study; empty for one that takes one
@@ -278,6 +341,12 @@ class Pipeline:
     output: str
     feeds: Feeds | None = None
     parameters: Chooser = NO_PARAMETERS
+    context: int = 0
+    facts: Callable[[Volume], Mapping[str, float]] = _no_facts
+    factor: Callable[[Mapping[str, Any]], int] = _one_for_one
+    makes: Makes = _one
+    finishes: Finishes | None = None
+    map_of: MapOf | None = None
     keep_outside: Range
     before: tuple[Step, ...] = ()
     after: tuple[Step, ...] = ()

@@ -13,7 +13,7 @@ from pipelines.pipeline import Check, Checked, Finding, Parameters, Pipeline, Re
 from pipelines.steps.by_slice import BySlice, Pair, same_shape
 from pipelines.steps.tiles import pad_to_multiple
 from pipelines.steps.tilt import Shear, tilted_back, upright
-from pipelines.volume import Volume
+from pipelines.volume import Volume, finer
 
 _NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
@@ -29,32 +29,66 @@ def infer(
     parameters: Mapping[str, Any] = _NO_PARAMETERS,
     progress: Callable[[int, int], None],
     into: NDArray[np.float32] | None = None,
+    map_into: NDArray[np.float32] | None = None,
     known: Callable[[int], Plane | None] = lambda index: None,
 ) -> Volume:
     """Slice by slice through the engine; a tilted stack straightened before, where the pipeline says so.
 
-    volume:     (z, y, x) in HU; left as it is
+    volume:     (z, y, x) in HU, or in units of the MR; left as it is
     parameters: values of the job, for pipelines that take any
-    progress:   called with (slices done, slices in all) after each slice
-    into:       where the result is written, (z, y, x); None takes memory for it
+    progress:   called with (slices done, slices in all) of the source after each slice
+    into:       where the result is written, (z factor, y, x); None takes memory for it
+    map_into:   where the pipeline's map is written, of the same shape; None: no map
     known:      what `plane` gave for a slice before; None for a slice that is still to be made
-    returns:    same shape, affine, unit and padding; padding and voxels outside `keep_outside` equal the source
-    raises:     ShapeOutsideProfile, EngineFailed
+    returns:    same unit; of a pipeline with factor 1 same shape, affine and padding, and padding and voxels outside
+                `keep_outside` equal the source
+    raises:     ShapeOutsideProfile, EngineFailed, Unfit
     """
     if pipeline.takes.tilt is Tilt.CORRECT and not Shear.of(volume).is_straight:
         return _straightened(pipeline, engine, volume, parameters, progress, into)
-    chosen = Parameters(values=parameters, pixel_mm=volume.pixel_mm)
-    result = np.empty_like(volume.voxels, subok=False) if into is None else into
-    total = volume.voxels.shape[0]
+    chosen, factor = asked(pipeline, volume, parameters), pipeline.factor(parameters)
+    total, rows, columns = volume.voxels.shape
+    result = np.empty((total * factor, rows, columns), np.float32) if into is None else into
     for index in range(total):
+        here, there = around(pipeline, volume, index, chosen), slice(index * factor, (index + 1) * factor)
+        padding = None if volume.padding is None else volume.padding[index]
         made = known(index)
-        if made is None:
-            padding = None if volume.padding is None else volume.padding[index]
-            here = replace(chosen, others={role: other.voxels[index] for role, other in volume.others.items()})
-            made = plane(pipeline, engine, volume.voxels[index], padding, here)
-        result[index] = made
+        if made is None or map_into is not None:
+            made, answers = _made(pipeline, engine, volume.voxels[index], padding, here)
+            if map_into is not None and pipeline.map_of is not None:
+                map_into[there] = pipeline.map_of(answers, made.reshape(factor, rows, columns), here)
+        result[there] = made
         progress(index + 1, total)
-    return Volume(voxels=result, affine=volume.affine, unit=volume.unit, padding=volume.padding)
+    if pipeline.finishes is not None:
+        pipeline.finishes(result, volume, chosen)
+    if factor == 1:
+        return Volume(voxels=result, affine=volume.affine, unit=volume.unit, padding=volume.padding)
+    return Volume(voxels=result, affine=finer(volume.affine, factor), unit=volume.unit)
+
+
+def asked(pipeline: Pipeline, volume: Volume, values: Mapping[str, Any]) -> Parameters:
+    """What every slice of a volume is made with, but for what lies around it. raises: Unfit"""
+    return Parameters(values=values, pixel_mm=volume.pixel_mm, facts=pipeline.facts(volume))
+
+
+def around(
+    pipeline: Pipeline, volume: Volume, index: int, chosen: Parameters, instead: Plane | None = None
+) -> Parameters:
+    """The same with the neighbours of a slice and the slices of other roles.
+
+    instead: (y, x), in the place of the slice itself
+    """
+    reach, total = pipeline.context, len(volume.voxels)
+    places = [min(max(at, 0), total - 1) for at in range(index - reach, index + reach + 1)]
+
+    def stacked(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.stack([voxels[at] for at in places])
+
+    near = stacked(volume.voxels)
+    if instead is not None:
+        near[[number for number, at in enumerate(places) if at == index]] = instead
+    others = {role: stacked(other.voxels) for role, other in volume.others.items()}
+    return replace(chosen, near=near, others=others)
 
 
 def _straightened(
@@ -89,25 +123,38 @@ def plane(
     padding: NDArray[np.bool_] | None,
     parameters: Parameters,
 ) -> Plane:
-    """One slice of a result: a function of this slice alone. (y, x) HU, kept.
+    """What stands in a result for one slice: a function of this slice and of what the parameters hold around it.
 
+    source:  (y, x) HU, or in units of the MR
     padding: (y, x), True where the scanner measured nothing; None where it measured everywhere
+    returns: (y, x), or (factor, y, x) of a pipeline that makes several of one
     raises:  ShapeOutsideProfile, EngineFailed
     """
-    made = one_slice(pipeline, engine, source, parameters)
+    return _made(pipeline, engine, source, padding, parameters)[0]
+
+
+def _made(
+    pipeline: Pipeline,
+    engine: Engine,
+    source: Plane,
+    padding: NDArray[np.bool_] | None,
+    parameters: Parameters,
+) -> tuple[Plane, Mapping[str, NDArray[np.float32]]]:
+    made, answers = _through(pipeline, engine, source, parameters)
     lowest, highest = pipeline.keep_outside
     keep = (source < lowest) | (source > highest)
     if padding is not None:
         keep |= padding
     kept: Plane = np.where(keep, source, made)
-    return kept
+    return kept, answers
 
 
 class Judging:
     """The checks of a pipeline on one series; its slices may be measured as they are made, in any order.
 
-    again: the pipeline once more, same steps and parameters, on one slice; (y, x) HU to (y, x) HU
+    again:   the pipeline once more with another slice at an index, as `Checked.again`
     headers: of the source slices, in geometric order
+    chosen:  what every slice was made with, as `asked` gave it
     """
 
     def __init__(
@@ -116,12 +163,20 @@ class Judging:
         source: Volume,
         result: Volume,
         *,
-        again: Callable[[Plane], Plane],
+        again: Callable[[Plane, int], Plane],
         headers: Sequence[Mapping[str, tuple[str, ...]]] = (),
-        parameters: Mapping[str, Any] = _NO_PARAMETERS,
+        chosen: Parameters,
     ) -> None:
         self._pipeline = pipeline
-        self._case = Checked(source=source, result=result, headers=headers, again=again, parameters=parameters)
+        self._case = Checked(
+            source=source,
+            result=result,
+            headers=headers,
+            again=again,
+            parameters=chosen.values,
+            facts=chosen.facts,
+            factor=pipeline.factor(chosen.values),
+        )
         self._comparable = same_shape(self._case)
         self._wanted = {
             check: frozenset(check.indices(len(source.voxels)))
@@ -183,38 +238,69 @@ def check(
     """All of `Judging` at once.
 
     engine:  of the pipeline, for checks that run it once more on a changed slice
-    raises:  ShapeOutsideProfile, EngineFailed
+    raises:  ShapeOutsideProfile, EngineFailed, Unfit
     """
-    chosen = Parameters(values=parameters, pixel_mm=source.pixel_mm)
+    chosen = asked(pipeline, source, parameters)
     return Judging(
         pipeline,
         source,
         result,
-        again=lambda image: one_slice(pipeline, engine, image, chosen),
+        again=lambda image, index: remade(pipeline, engine, source, chosen, index, image),
         headers=headers,
-        parameters=parameters,
+        chosen=chosen,
     ).report()
+
+
+def remade(
+    pipeline: Pipeline, engine: Engine, source: Volume, chosen: Parameters, index: int, image: Plane
+) -> NDArray[np.float32]:
+    """What the pipeline makes with (y, x) in the place of one slice, its surroundings as they are; see `one_slice`."""
+    return one_slice(pipeline, engine, image, around(pipeline, source, index, chosen, instead=image))
 
 
 def one_slice(
     pipeline: Pipeline, engine: Engine, source: NDArray[np.float32], parameters: Parameters
 ) -> NDArray[np.float32]:
-    """One slice through the steps and the engine. (y, x) HU, kept. raises: ShapeOutsideProfile, EngineFailed."""
-    image = source
-    for step in pipeline.before:
-        image = step(image)
-    padded, crop = pad_to_multiple(image, pipeline.tiles.multiple_of)
-    if parameters.others:
-        others = {role: pad_to_multiple(one, pipeline.tiles.multiple_of)[0] for role, one in parameters.others.items()}
-        parameters = replace(parameters, others=others)
-    feeds = pipeline.feeds(padded, parameters) if pipeline.feeds else {pipeline.feed: padded[None, None]}
-    reply = engine.infer({name: np.ascontiguousarray(array) for name, array in feeds.items()})[pipeline.output]
-    if reply.shape != (1, 1, *padded.shape) or reply.dtype != np.float32:
+    """One slice through the steps and the engine: (y, x) to (y, x), or to (factor, y, x) where a slice becomes several.
+
+    raises: ShapeOutsideProfile, EngineFailed
+    """
+    return _through(pipeline, engine, source, parameters)[0]
+
+
+def _through(
+    pipeline: Pipeline, engine: Engine, source: Plane, parameters: Parameters
+) -> tuple[NDArray[np.float32], Mapping[str, NDArray[np.float32]]]:
+    """One slice through the steps and the engine, and every answer of the engine for it, (k, y, x)."""
+    multiple = pipeline.tiles.multiple_of
+
+    def stepped(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        for step in pipeline.before:
+            image = step(image)
+        return image
+
+    padded, crop = pad_to_multiple(stepped(source), multiple)
+    others = {role: pad_to_multiple(one, multiple)[0] for role, one in parameters.others.items()}
+    near = pad_to_multiple(stepped(parameters.near), multiple)[0] if pipeline.context else padded[None]
+    given = replace(parameters, near=near, others=others)
+    feeds = pipeline.feeds(padded, given) if pipeline.feeds else {pipeline.feed: padded[None, None]}
+    replies = engine.infer({name: np.ascontiguousarray(array) for name, array in feeds.items()})
+    reply = replies[pipeline.output]
+    if reply.ndim != 4 or reply.shape[0] != 1 or reply.shape[2:] != padded.shape or reply.dtype != np.float32:
         raise EngineFailed(
             f"Engine {pipeline.engine} gave {reply.dtype} {reply.shape} for {padded.shape}.",
             fix="The network does not fit the pipeline; install the engine again.",
         )
-    made: NDArray[np.float32] = reply[0, 0][crop]
+    inner = (slice(None), *crop)
+    cut = replace(given, near=near[inner], others={role: one[inner] for role, one in others.items()})
+    answers = {name: one[0][inner] for name, one in replies.items() if one.ndim == 4}
+    factor = pipeline.factor(parameters.values)
+    made = pipeline.makes(answers[pipeline.output], cut)
+    if made.shape != (factor, *source.shape):
+        raise EngineFailed(
+            f"Engine {pipeline.engine} made {made.shape} of one slice {source.shape}, not {factor} slices.",
+            fix="The network does not fit the pipeline; install the engine again.",
+        )
     for step in pipeline.after:
         made = step(made)
-    return made
+    return made[0] if factor == 1 else made, answers

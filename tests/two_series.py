@@ -59,8 +59,8 @@ TAKES = Requires(
 
 
 def _feeds(image: NDArray[np.float32], parameters: Parameters) -> Mapping[str, NDArray[Any]]:
-    late = parameters.others.get("late", image)
-    return {"early": image[None, None], "late": late[None, None]}
+    late = parameters.others.get("late", image[None])
+    return {"early": image[None, None], "late": late[None]}
 
 
 def pipeline(name: str, *, late_is_needed: bool) -> Pipeline:

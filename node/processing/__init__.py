@@ -30,7 +30,7 @@ from node.stages.deliver import Attempt, Deliverer
 from node.stages.infer import Inference
 from pipelines.pipeline import Pipeline, Report
 from pipelines.run import Judging
-from pipelines.volume import Volume
+from pipelines.volume import Volume, finer
 
 _MOST_STARTS: Final = 20  # a job that took its worker down this often is held, or it would do so for ever
 
@@ -115,10 +115,16 @@ class Work:
         self, job: Mapping[str, Any], prepared: Prepared, source: Volume, voxels: NDArray[np.float32]
     ) -> Judging:
         pipeline = self.pipelines[job["pipeline"]]
+        factor = pipeline.factor(job["parameters"])
         return checking.begin(
             pipeline,
             source,
-            Volume(voxels=voxels, affine=source.affine, unit=source.unit, padding=source.padding),
+            Volume(
+                voxels=voxels,
+                affine=finer(source.affine, factor),
+                unit=source.unit,
+                padding=source.padding if factor == 1 else None,
+            ),
             headers=self._headers(job, prepared),
             parameters=job["parameters"],
             engine=lambda work: self.inference.patiently(pipeline.engine, work),

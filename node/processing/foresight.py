@@ -66,9 +66,8 @@ def expected(
     for rule in rules:
         pipeline = pipelines[rule.pipeline]
         spec = specs[pipeline.engine]
-        straightened = pipeline.takes.tilt is Tilt.CORRECT  # needs the whole stack
-        if pipeline.roles or straightened or spec.z_support != 0 or pipeline.tiles.shape != (1, 0, 0):
-            continue
+        if pipeline.roles or pipeline.takes.tilt is Tilt.CORRECT or spec.z_support != 0 or pipeline.context:
+            continue  # needs other slices
         settled = pipeline.parameters.settle(rule.parameters, [header])
         takes = replace(pipeline.takes, minimum_slices=1)
         if settled.reasons or misfits(rule.where, [header]) or outside(takes, [header], found):

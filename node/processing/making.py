@@ -78,7 +78,8 @@ class Making:
         """The result's file, `path`. judging: the checks of a result that is in the making. Raises as the inference."""
         if path.exists():  # whole: the step ended before it could say so
             return path
-        partial = Partial.open(path, volume.voxels.shape, maker=self.maker)
+        factor = pipeline.factor(job["parameters"])
+        partial = Partial.open(path, volume.voxels.shape, maker=self.maker, factor=factor)
         judged = judging(partial.voxels)
         following = self.followings.begin(
             job["id"], judged, self._early(job, prepared, partial, judged, pipeline, spec)
@@ -90,8 +91,13 @@ class Making:
             return start.known(index) if made is None and start is not None else made
 
         def made(done: int, total: int) -> None:
-            partial.wrote(done - 1)
-            following.made(done - 1)
+            if pipeline.finishes is None:
+                partial.wrote(done - 1)
+                following.made(done - 1)
+            elif done == total:  # what the pipeline does then is not done twice to the same slices
+                partial.begin_anew()
+            else:
+                partial.wrote(done - 1)
             if done % _FORGET_EVERY == 0:
                 forget(volume.voxels, volume.padding)
             self.progress(job["id"], done, total)

@@ -23,8 +23,8 @@ class Partial:
     Not synced: it lies in a folder that nobody looks at after a restart of the machine, and what leaves the node is
     synced as the objects that are derived from it. A process that is killed leaves what it wrote in the kernel's cache.
 
-    voxels: (z, y, x) float32
-    done:   (z,) uint8, 1 for a slice that was written before
+    voxels: (z factor, y, x) float32
+    done:   (z,) uint8, 1 for a slice of the source whose place in the result was written before
     """
 
     voxels: NDArray[np.float32]
@@ -32,17 +32,22 @@ class Partial:
     files: tuple[Path, Path]
 
     @classmethod
-    def open(cls, path: Path, shape: tuple[int, ...], *, maker: str) -> "Partial":
-        """What becomes `path`. `maker`: what computes it; slices of another maker are not taken up.
+    def open(cls, path: Path, shape: tuple[int, ...], *, maker: str, factor: int = 1) -> "Partial":
+        """What becomes `path`.
 
+        shape:  of the source, (z, y, x)
+        maker:  what computes it; slices of another maker are not taken up
+        factor: slices of the result for one of the source
         raises: Retry when the disk has no room
         """
+        total, *plane = shape
+        shape = (total * factor, *plane)
         key = hashlib.sha256(f"{maker} {shape}".encode()).hexdigest()[:16]
         files = path.with_name(f"{path.name}.{key}.part"), path.with_name(f"{path.name}.{key}.done")
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not all(file.exists() for file in files):
             _make(files[0], np.dtype(np.float32), shape)
-            _make(files[1], np.dtype(np.uint8), shape[:1])  # last: without it the other one is begun anew
+            _make(files[1], np.dtype(np.uint8), (total,))  # last: without it the other one is begun anew
         return cls(voxels=open_memmap(files[0], mode="r+"), done=open_memmap(files[1], mode="r+"), files=files)
 
     @property
@@ -51,14 +56,21 @@ class Partial:
         return self.files[0]
 
     def known(self, index: int) -> NDArray[np.float32] | None:
-        """A slice that is there."""
-        return self.voxels[index] if self.done[index] else None
+        """What stands for a slice of the source, if it is there: (y, x), or (factor, y, x)."""
+        if not self.done[index]:
+            return None
+        factor = len(self.voxels) // len(self.done)
+        return self.voxels[index] if factor == 1 else self.voxels[index * factor : (index + 1) * factor]
 
     def wrote(self, index: int) -> None:
         """Say that a slice is whole."""
         self.done[index] = 1
         if index % _EVERY == _EVERY - 1:
             forget(self.voxels)
+
+    def begin_anew(self) -> None:
+        """Nothing is there any more: what follows changes every slice, and half of it is no result."""
+        self.done[:] = 0
 
     def finish(self, path: Path) -> None:
         """Give the result its name; the old one stays, for those that still read there."""

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.engine import Engine
-from pipelines.pipeline import Parameters, Pipeline, Report
-from pipelines.run import Judging, one_slice
+from node.errors import Refuse
+from pipelines.pipeline import Pipeline, Report, Unfit
+from pipelines.run import Judging, asked, remade
 from pipelines.volume import Volume
 
 Image = NDArray[np.float32]
@@ -28,12 +29,15 @@ def begin(
     headers: of the source slices, in geometric order
     engine:  runs a function with the pipeline's engine, for checks that run it once more
     """
-    chosen = Parameters(values=parameters, pixel_mm=source.pixel_mm)
+    try:
+        chosen = asked(pipeline, source, parameters)
+    except Unfit as error:
+        raise Refuse(error.message, fix=error.fix) from error
 
-    def again(image: Image) -> Image:
-        return engine(lambda loaded: one_slice(pipeline, loaded, image, chosen))
+    def again(image: Image, index: int) -> Image:
+        return engine(lambda loaded: remade(pipeline, loaded, source, chosen, index, image))
 
-    return Judging(pipeline, source, result, again=again, headers=headers, parameters=parameters)
+    return Judging(pipeline, source, result, again=again, headers=headers, chosen=chosen)
 
 
 def why_held(report: Report) -> tuple[str, str]:

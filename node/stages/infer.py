@@ -16,7 +16,7 @@ from engines.store import verify
 from node.errors import EngineAway, EngineOff, Refuse, Retry
 from node.log import log
 from node.processing.turns import Turns
-from pipelines.pipeline import Parameters, Pipeline
+from pipelines.pipeline import Parameters, Pipeline, Unfit
 from pipelines.run import Plane, plane
 from pipelines.run import infer as run_pipeline
 from pipelines.volume import Volume
@@ -81,21 +81,30 @@ class Inference:
         *,
         parameters: Mapping[str, Any],
         into: NDArray[np.float32],
+        map_into: NDArray[np.float32] | None = None,
         known: Callable[[int], Plane | None],
         progress: Callable[[int, int], None],
     ) -> None:
         """Run the pipeline.
 
-        into:   where the result is written, (z, y, x)
-        known:  a slice that was made before, or None
-        raises: EngineOff for an engine that missed its recorded cases, Refuse for a volume outside the engine's
-                profile, Retry if the engine failed
+        into:     where the result is written, (z factor, y, x)
+        map_into: where its map is written, if one is wanted
+        known:    what was made before of a slice, or None
+        raises:   EngineOff for an engine that missed its recorded cases, Refuse for a volume outside the engine's
+                  profile or that the pipeline cannot work on, Retry if the engine failed
         """
         with self._turns.next():
             self.patiently(
                 pipeline.engine,
                 lambda engine: run_pipeline(
-                    pipeline, engine, volume, parameters=parameters, into=into, known=known, progress=progress
+                    pipeline,
+                    engine,
+                    volume,
+                    parameters=parameters,
+                    into=into,
+                    map_into=map_into,
+                    known=known,
+                    progress=progress,
                 ),
             )
 
@@ -152,6 +161,8 @@ class Inference:
             with self._pool.use(self._specs[name]) as engine:
                 yield engine
         except ShapeOutsideProfile as error:
+            raise Refuse(error.message, fix=error.fix) from error
+        except Unfit as error:
             raise Refuse(error.message, fix=error.fix) from error
         except ParityFailed as error:  # loaded anew, and no longer what it was
             self._switch_off(name, error)

@@ -35,7 +35,7 @@ class once(Generic[_Owner, _Value]):
 class Pair:
     """One slice before and after; what several checks take of it is computed once.
 
-    before, after: (y, x) HU, float32
+    before, after: (y, x) HU, float32; of a pipeline that makes several slices of one, after: (factor, y, x)
     """
 
     def __init__(self, case: Checked, index: int) -> None:
@@ -49,7 +49,10 @@ class Pair:
     @once
     def after(self) -> Image:
         """The result's slice."""
-        return np.asarray(self._case.result.voxels[self.index])
+        factor = self._case.factor
+        if factor == 1:
+            return np.asarray(self._case.result.voxels[self.index])
+        return np.asarray(self._case.result.voxels[self.index * factor : (self.index + 1) * factor])
 
     @once
     def following(self) -> Image | None:
@@ -111,5 +114,6 @@ class BySlice(ABC):
 
 
 def same_shape(case: Checked) -> bool:
-    """Whether anything can be compared; `geometry_equal` says why not."""
-    return case.source.voxels.shape == case.result.voxels.shape
+    """Whether anything can be compared; the checks of geometry say why not."""
+    total, rows, columns = case.source.voxels.shape
+    return case.result.voxels.shape == (total * case.factor, rows, columns)

@@ -53,7 +53,7 @@ class probe_lesions(BySlice):
         if not places:
             return None
         probe = field(pair.before.shape, places)
-        change = case.again(pair.before + probe) - pair.after
+        change = case.again(pair.before + probe, pair.index) - pair.after
         return contrasts(probe, change, places), _elsewhere(pair.before, change, places)
 
     def judge(self, case: Checked, rows: Sequence[Seen | None]) -> tuple[Finding, ...]:

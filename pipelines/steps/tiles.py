@@ -11,12 +11,13 @@ def pad_to_multiple(image: NDArray[np.float32], multiple: int) -> tuple[NDArray[
 
     A mirror continues texture; zeros would put an edge there that the network answers.
 
-    image:   (y, x)
+    image:   (y, x), or slices (n, y, x)
     returns: the padded image and the slices that cut the original out of it
     """
-    y, x = image.shape
+    y, x = image.shape[-2:]
     below, right = -y % multiple, -x % multiple
     crop = (slice(0, y), slice(0, x))
     if not below and not right:
         return image, crop
-    return np.pad(image, ((0, below), (0, right)), mode="reflect"), crop
+    along = ((0, 0),) * (image.ndim - 2)
+    return np.pad(image, (*along, (0, below), (0, right)), mode="reflect"), crop

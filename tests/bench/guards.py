@@ -85,7 +85,9 @@ def judge(series: Series, result: NDArray[np.float32], again: Network, of: tuple
     """All findings on one result."""
     source = series.volume
     made = type(source)(voxels=result.astype(np.float32), affine=source.affine, unit=source.unit)
-    case = Checked(source=source, result=made, headers=series.headers, again=again, parameters={})
+    case = Checked(
+        source=source, result=made, headers=series.headers, again=lambda image, index: again(image), parameters={}
+    )
     return tuple(finding for one in of for finding in one(case))
 
 

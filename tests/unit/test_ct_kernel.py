@@ -88,7 +88,7 @@ def test_a_mean_that_the_linear_filter_does_not_have_is_a_finding() -> None:
 
     for shift, verdict in ((0.0, Verdict.PASS), (8.0, Verdict.REJECT)):
         result = replace(big, voxels=np.stack(linear) + np.float32(shift))
-        case = Checked(source=big, result=result, headers=(), again=lambda one: one, parameters=VALUES)
+        case = Checked(source=big, result=result, headers=(), again=lambda one, index: one, parameters=VALUES)
         assert Verdict.worst([one.verdict for one in check(case)]) is verdict
 
 

@@ -48,7 +48,7 @@ def case(source: Voxels, result: Voxels, *headers: Header, **parameters: Any) ->
         source=Volume(voxels=source, affine=AFFINE, unit="HU"),
         result=Volume(voxels=result, affine=AFFINE, unit="HU"),
         headers=headers or (HEADER,) * len(source),
-        again=lambda image: image,
+        again=lambda image, index: image,
         parameters=parameters,
     )
 
@@ -144,7 +144,7 @@ def test_slices_that_changed_places_are_found_even_when_only_their_noise_differs
 def test_probe_lesions_come_through_what_keeps_them_and_not_through_what_does_not() -> None:
     guard = probe_lesions(least_small=0.7, least_large=0.85, again_hu=2.0)
     keeps = {finding.name: finding for finding in guard(case(SOURCE, SOURCE))}
-    halves = Checked(**{**vars(case(SOURCE, SOURCE * 0.5)), "again": lambda image: image * np.float32(0.5)})
+    halves = Checked(**{**vars(case(SOURCE, SOURCE * 0.5)), "again": lambda image, index: image * np.float32(0.5)})
     loses = {finding.name: finding for finding in guard(halves)}
 
     assert keeps["probe_r3"].value == pytest.approx(1.0, abs=1e-3)

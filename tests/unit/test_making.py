@@ -22,7 +22,7 @@ from node.processing.turns import Turns
 from node.records.instances import Instance
 from pipelines.ct_denoise import CT_DENOISE
 from pipelines.pipeline import Finding, Report, Verdict
-from pipelines.run import Judging
+from pipelines.run import Judging, asked
 from pipelines.volume import Volume
 
 Plane = NDArray[np.float32]
@@ -34,11 +34,11 @@ def volume(slices: int, side: int = 96) -> Volume:
     return Volume(voxels=voxels, affine=AFFINE, unit="HU", padding=np.zeros(voxels.shape, bool))
 
 
-def judging(slices: int, again: Callable[[Plane], Plane] = lambda image: image) -> Judging:
+def judging(slices: int, again: Callable[[Plane, int], Plane] = lambda image, index: image) -> Judging:
     source = volume(slices)
     smooth = (source.voxels * np.float32(0.9)).astype(np.float32)
     result = Volume(voxels=smooth, affine=AFFINE, unit="HU", padding=source.padding)
-    return Judging(CT_DENOISE, source, result, again=again)
+    return Judging(CT_DENOISE, source, result, again=again, chosen=asked(CT_DENOISE, source, {}))
 
 
 @pytest.mark.parametrize("order", [range(24), range(23, -1, -1), (5, 3, 11, 5)])
@@ -58,7 +58,8 @@ def test_what_the_slices_say_so_far_is_no_verdict_on_those_that_follow() -> None
         CT_DENOISE,
         source,
         Volume(voxels=made, affine=AFFINE, unit="HU", padding=source.padding),
-        again=lambda image: image,
+        again=lambda image, index: image,
+        chosen=asked(CT_DENOISE, source, {}),
     )
     assert some.so_far() is None, "nothing was measured"
     for index in range(16):
@@ -179,7 +180,7 @@ def test_objects_that_say_something_else_are_written_again(guess: Report | None)
 def test_a_slice_that_cannot_be_measured_now_is_measured_for_the_verdict() -> None:
     calls: list[int] = []
 
-    def away_once(image: Plane) -> Plane:
+    def away_once(image: Plane, index: int) -> Plane:
         calls.append(1)
         if len(calls) == 1:
             raise Retry("The engine is away.")

@@ -43,7 +43,7 @@ def result(voxels: NDArray[np.float32]) -> Volume:
 
 
 def case(source: Volume, made: Volume) -> Checked:
-    return Checked(source=source, result=made, headers=(), again=lambda image: image, parameters={})
+    return Checked(source=source, result=made, headers=(), again=lambda image, index: image, parameters={})
 
 
 def check(source: Volume, made: Volume) -> Report:

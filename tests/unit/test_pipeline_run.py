@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,10 +16,10 @@ from node.dicom import codes
 from pipelines import SHIPPED
 from pipelines.ct_denoise import CT_DENOISE
 from pipelines.ct_kernel import CT_KERNEL
-from pipelines.pipeline import Finding, Report, Verdict
-from pipelines.run import check, infer
+from pipelines.pipeline import Finding, Parameters, Pipeline, Report, Unfit, Verdict
+from pipelines.run import asked, check, infer, remade
 from pipelines.steps.tiles import pad_to_multiple
-from pipelines.volume import Volume
+from pipelines.volume import Volume, finer
 
 AFFINE = np.diag([2.0, 0.7, 0.7, 1.0])
 
@@ -204,3 +205,110 @@ def test_a_volume_refuses_shapes_that_do_not_fit(wrong: dict[str, Any]) -> None:
     fields: dict[str, Any] = {"voxels": np.zeros((1, 4, 4), np.float32), "affine": np.eye(4), "unit": "HU"}
     with pytest.raises(ValueError, match="must be"):
         Volume(**(fields | wrong))
+
+
+def several(**more: Any) -> Pipeline:
+    """A pipeline that sees one neighbour on each side and makes two slices of each: the one before, the one after."""
+
+    def feeds(image: NDArray[np.float32], parameters: Parameters) -> Mapping[str, NDArray[Any]]:
+        return {"hu": np.concatenate([parameters.near, *parameters.others.values()])[None]}
+
+    return replace(
+        CT_DENOISE,
+        **{
+            "feeds": feeds,
+            "context": 1,
+            "factor": lambda values: 2,
+            "makes": lambda answer, parameters: answer[[0, 2]],
+            "facts": lambda one: {"highest": float(one.voxels.max())},
+            **more,
+        },
+    )
+
+
+def test_a_pipeline_sees_the_neighbours_and_at_the_ends_the_last_slice_again() -> None:
+    source = volume(3, 70, 90)
+
+    result = infer(several(), Arithmetic(lambda image: image), source, progress=nothing)
+
+    first, middle, last = source.voxels
+    assert np.array_equal(result.voxels, np.stack([first, middle, first, last, middle, last]))
+
+
+def test_the_slices_of_other_roles_come_with_theirs() -> None:
+    source, other = volume(3, 64, 64), volume(3, 64, 64)
+    both = replace(source, others={"other": replace(other, voxels=other.voxels + np.float32(100.0))})
+    engine = Arithmetic(lambda image: image)
+
+    infer(several(), engine, both, progress=nothing)
+
+    assert [feed.shape for feed in engine.seen] == [(1, 6, 64, 64)] * 3
+    assert np.array_equal(engine.seen[0][0, 3:], both.others["other"].voxels[[0, 0, 1]])
+
+
+def test_finer_slices_fill_the_place_of_the_one_that_they_stand_for() -> None:
+    source = volume(3, 64, 64)
+
+    made = infer(several(), Arithmetic(lambda image: image), source, progress=nothing).affine
+
+    thick, thin = AFFINE[0, 0], made[0, 0]
+    assert thin == thick / 2
+    assert made[0, 3] - thin / 2 == AFFINE[0, 3] - thick / 2, "both begin at the same place"
+    assert np.array_equal(finer(AFFINE, 1), AFFINE)
+
+
+def test_padding_stands_in_every_slice_that_is_made_of_one() -> None:
+    padding = np.zeros((3, 64, 64), bool)
+    padding[1, :5] = True
+    source = volume(3, 64, 64, padding=padding)
+
+    made = infer(several(), Arithmetic(lambda image: image + np.float32(1.0)), source, progress=nothing).voxels
+
+    assert np.array_equal(made[2, :5], source.voxels[1, :5])
+    assert np.array_equal(made[3, :5], source.voxels[1, :5])
+
+
+def test_what_is_left_to_do_is_done_once_all_slices_are_there() -> None:
+    source = volume(3, 64, 64)
+
+    def mean_kept(result: NDArray[np.float32], of: Volume, parameters: Parameters) -> None:
+        result[:] = result - result.mean() + parameters.facts["highest"]
+
+    made = infer(several(finishes=mean_kept), Arithmetic(lambda image: image), source, progress=nothing).voxels
+
+    assert np.isclose(made.mean(), source.voxels.max(), atol=1e-3)
+
+
+def test_a_map_is_made_where_it_is_wanted() -> None:
+    source = volume(3, 64, 64)
+    pipeline = several(map_of=lambda answers, made, parameters: made - answers["denoised"][[1, 1]])
+    wanted = np.zeros((6, 64, 64), np.float32)
+
+    made = infer(pipeline, Arithmetic(lambda image: image), source, progress=nothing, map_into=wanted).voxels
+
+    assert np.allclose(wanted, made - np.repeat(source.voxels, 2, axis=0))
+
+
+def test_a_check_runs_the_pipeline_again_with_one_slice_changed_and_its_surroundings_as_they_are() -> None:
+    source = volume(3, 64, 64)
+    pipeline = several(makes=lambda answer, parameters: answer[[0, 1]])
+    changed = source.voxels[1] + np.float32(7.0)
+
+    again = remade(pipeline, Arithmetic(lambda image: image), source, asked(pipeline, source, {}), 1, changed)
+
+    assert np.array_equal(again, np.stack([source.voxels[0], changed]))
+
+
+def test_a_volume_that_a_pipeline_cannot_work_on_says_why() -> None:
+    def dark(one: Volume) -> Mapping[str, float]:
+        raise Unfit("There is no white matter.", fix="Send a head.")
+
+    with pytest.raises(Unfit, match="white matter"):
+        infer(several(facts=dark), Arithmetic(lambda image: image), volume(3, 64, 64), progress=nothing)
+
+
+def test_a_network_that_makes_too_few_slices_is_said() -> None:
+    pipeline = several(makes=lambda answer, parameters: answer[:1])
+
+    with pytest.raises(EngineFailed, match="not 2 slices"):
+        infer(pipeline, Arithmetic(lambda image: image), volume(3, 64, 64), progress=nothing)
