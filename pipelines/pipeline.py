@@ -78,25 +78,35 @@ class Tiles:
     multiple_of: int = 8
 
 
+def _never(values: Mapping[str, Any]) -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Images:
     """What the derived series says about itself. Texts may name values of the job: `{target}`.
 
-    kind:      row of `node.dicom.codes.OUTPUTS`, which holds the codes and labels that go with it
-    marker:    words that a reader sees in Series Description
-    operation: plain words for Derivation Description (0008,2111)
-    elements:  DICOM keyword -> text of an element that differs from the source's
+    kind:         row of `node.dicom.codes.OUTPUTS`, which holds the codes and labels that go with it
+    marker:       words that a reader sees in Series Description; {spacing_mm} is the distance of its slices
+    operation:    plain words for Derivation Description (0008,2111)
+    elements:     DICOM keyword -> text of an element that differs from the source's
+    note:         sentences at the end of Derivation Description: figures of the network that its images owe the reader
+    whole_volume: whether a job with these values makes every slice from all slices of the source, not only from those
+                  in the reach of the engine
     """
 
     kind: str
     marker: str
     operation: str
     elements: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    whole_volume: Callable[[Mapping[str, Any]], bool] = _never
 
     def told(self, values: Mapping[str, Any]) -> "Images":
         """The same with the values of a job in its texts. raises: KeyError for a value that the job lacks"""
         elements = {keyword: text.format_map(values) for keyword, text in self.elements.items()}
-        return replace(self, marker=self.marker.format_map(values), elements=elements)
+        marker, note = self.marker.format_map(values), self.note.format_map(values)
+        return replace(self, marker=marker, note=note, elements=elements)
 
 
 class Verdict(StrEnum):

@@ -3,11 +3,52 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from node.dicom import uids
 from node.dicom.codes import Code
 from node.errors import Refuse
+
+_MAY_BE_ABSENT: Final = frozenset(("factor", "note", "others"))
+Named = tuple[str, str, int]
+"""A slice by name: SOP class, SOP Instance UID, and the frame, 0 of a single-frame object."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Other:
+    """A series of another role, which has its part in what a job made.
+
+    slices:    in geometric order of its own
+    reach:     of each slice of the grid: [first, last) of `slices` that it was made of; empty where none lies there
+    resampled: whether its voxels were brought to the grid, so that no slice of it stands where it stood
+    """
+
+    role: str
+    series_uid: str
+    slices: tuple[Named, ...]
+    reach: tuple[tuple[int, int], ...]
+    resampled: bool
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any]) -> Self:
+        """Read it from a request; without a reach it lies on the grid, slice for slice.
+
+        raises: KeyError, TypeError or ValueError if something is missing, or points nowhere
+        """
+        slices = tuple((str(one), str(uid), int(frame)) for one, uid, frame in request["slices"])
+        reach = request["reach"]
+        if reach is None:
+            reach = [(at, at + 1) for at in range(len(slices))]
+        found = tuple((int(first), int(last)) for first, last in reach)
+        if not all(0 <= first <= last <= len(slices) for first, last in found):
+            raise ValueError("a reach beyond the slices")
+        return cls(
+            role=str(request["role"]),
+            series_uid=str(request["series_uid"]),
+            slices=slices,
+            reach=found,
+            resampled=bool(request["resampled"]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +78,9 @@ class Job:
     node_version: str
     station_name: str
     device_serial: str
-    # Of the series of other roles: Series Instance UID, and (SOP class, SOP Instance UID) of its slices.
-    others: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    factor: int = 1  # images for one source slice
+    note: str = ""  # sentences on the network that its images owe their reader; end of Derivation Description
+    others: tuple[Other, ...] = ()
 
     @classmethod
     def of(cls, request: Mapping[str, Any]) -> Self:
@@ -47,11 +89,10 @@ class Job:
         raises: Refuse if something is missing or is not ASCII text
         """
         try:
-            plain = {name: request[name] for name in cls.__dataclass_fields__ if name != "others"}
-            plain["others"] = tuple(
-                (series_uid, tuple((one, uid) for one, uid in slices))
-                for series_uid, slices in request.get("others", ())
-            )
+            plain = {name: request[name] for name in cls.__dataclass_fields__ if name not in _MAY_BE_ABSENT}
+            plain["factor"] = int(request.get("factor", 1))
+            plain["note"] = str(request.get("note", ""))
+            plain["others"] = tuple(Other.of(one) for one in request.get("others", ()))
             plain["image_type"] = tuple(request["image_type"])
             plain["derivation"] = Code(**request["derivation"])
             plain["purpose"] = Code(**request["purpose"])

@@ -13,7 +13,7 @@ from pydicom.tag import Tag
 
 from node.dicom import codes, keep, part10, template
 from node.dicom.codes import Code
-from node.dicom.job import Job
+from node.dicom.job import Job, Other
 from node.dicom.source_slices import Source
 from node.dicom.wording import derivation_description, image_comments, local_start, series_description
 
@@ -52,7 +52,7 @@ def common(
     said.DerivationDescription = derivation_description(job, part10.text(first, "SeriesNumber"))
     said.DerivationCodeSequence = [code_item(job.derivation)]
     own = part10.text(first, "SeriesInstanceUID"), [(one.sop_class_uid, one.sop_instance_uid) for one in sources]
-    said.ReferencedSeriesSequence = [_series(*own), *(_series(*one) for one in job.others), *_other_series(sources)]
+    said.ReferencedSeriesSequence = [_series(*own), *map(_other_role, job.others), *_other_series(sources)]
     said.SeriesInstanceUID = job.series_uid(study_uid, form)
     said.SeriesNumber = job.series_number
     said.CodingSchemeIdentificationSequence = [*_declared(first), _our_scheme()]
@@ -173,6 +173,10 @@ def _series(series_uid: str, slices: Sequence[tuple[str, str]]) -> Dataset:
         instance.ReferencedSOPInstanceUID = instance_uid
         item.ReferencedInstanceSequence.append(instance)
     return item
+
+
+def _other_role(other: Other) -> Dataset:
+    return _series(other.series_uid, [(class_uid, instance_uid) for class_uid, instance_uid, _ in other.slices])
 
 
 def _other_series(sources: Sequence[Source]) -> list[Dataset]:

@@ -168,9 +168,18 @@ class Outputs:
             members = {role: sets.members(connection, taken[role][0]) for role in prepared.roles}
         found = []
         for role, one in sorted(prepared.roles.items()):
-            files = {Path(source).name for source in one.sources}
-            mine = [member for member in members[role] if Path(member.file).name in files]
-            found.append([mine[0].series_uid, [[member.sop_class_uid, member.sop_instance_uid] for member in mine]])
+            named = {str(self.spool.path(member.file)): member for member in members[role]}
+            mine = [(named[source], frame) for source, frame in zip(one.sources, one.frames, strict=True)]
+            placed = getattr(one, "placed", None) or {}
+            found.append(
+                {
+                    "role": role,
+                    "series_uid": mine[0][0].series_uid,
+                    "slices": [[member.sop_class_uid, member.sop_instance_uid, frame] for member, frame in mine],
+                    "reach": placed.get("reach"),
+                    "resampled": not placed.get("identity", True),
+                }
+            )
         return found
 
     def _relative(self, path: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -43,6 +44,12 @@ def marker(gives: Images, part: str, *, caution: bool) -> str:
     return " ".join([gives.marker, *([f"[{values}]"] if values else []), *([wording.CAUTION] if caution else [])])
 
 
+def spacing_mm(prepared: Prepared, factor: int) -> str:
+    """Distance of the result's slices along the stack, mm, in three digits: "1.25"."""
+    step = [row[0] for row in prepared.affine[:3]]
+    return f"{math.hypot(*step) / factor:.3g}"
+
+
 def derive(
     child: Child,
     prepared: Prepared,
@@ -62,14 +69,15 @@ def derive(
     forms:   "classic" (one image for each slice), "enhanced" (one object of all; sources have to be Enhanced)
     slices:  [first, last) of those to write now, from 0; all if None. The same bytes, whatever the ranges
     job:     input_digest, generation, started_at (seconds since the epoch), series_number, parameters, part,
-             others (series of other roles: Series Instance UID, and SOP class and SOP Instance UID of each slice)
+             others (series of other roles: role, series_uid, slices, reach, resampled; `node.dicom.job.Other`)
     report:  of the checks, as JSON; a caution is written where the reader sees it
     node:    node_version, station_name, device_serial
     returns: series_instance_uid, series_description, series_instance_uids (by form), instances (DICOM objects written,
              in order, each with its form; durable)
     raises:  Refuse if an object would not be valid, or the checks reject the result
     """
-    gives, row = pipeline.gives.told(job["parameters"]), codes.OUTPUTS[pipeline.gives.kind]
+    factor, row = pipeline.factor(job["parameters"]), codes.OUTPUTS[pipeline.gives.kind]
+    gives = pipeline.gives.told({**job["parameters"], "spacing_mm": spacing_mm(prepared, factor)})
     chosen, judged = parameters(pipeline, spec, job["parameters"]), Report.from_json(report)
     if judged.held:
         raise Refuse("The checks reject the result; it is not written.")
@@ -92,7 +100,10 @@ def derive(
             "purpose": asdict(row.purpose),
             "operation": gives.operation,
             "elements": dict(gives.elements),
-            "z_support": spec.z_support,
+            "factor": factor,
+            "note": gives.note,
+            # What works on the whole volume at once has every slice of it for a source (DICOM_SPEC 1.3).
+            "z_support": len(prepared.sources) if gives.whole_volume(job["parameters"]) else spec.z_support,
             "model": spec.name,
             "model_version": spec.version,
             "weights_sha256": spec.sha256,

@@ -404,7 +404,7 @@ def test_the_reply_describes_the_files(tmp_path: Path) -> None:
         ({"image_type": ["DERIVED", "SECONDARY", "AXIAL", "AI_KERNEL"]}, "is not that of DN"),
         ({"synthetic": True}, "Synthetic Data True is not that of DN"),
         ({"purpose": {"value": "109100", "scheme": "DCM", "meaning": "x"}}, "with purpose 109100 is not that of DN"),
-        ({"kind": "SCE"}, "the kind SCE is not one that is written in this version"),
+        ({"kind": "SEG"}, "the kind SEG is not one that is written in this version"),
         ({"series_number": 2**31}, "is no IS"),
         ({"started": "2026-03-04T05:06:07"}, "has no UTC offset"),
         ({"operation": "Rauschunterdrückung"}, "not ASCII"),
