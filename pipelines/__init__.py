@@ -6,9 +6,10 @@ from types import MappingProxyType
 from pipelines.ct_denoise import CT_DENOISE
 from pipelines.ct_kernel import CT_KERNEL, ct_kernel
 from pipelines.kernels import SHIPPED_KERNELS, Measured
+from pipelines.mr_postcontrast import MR_POSTCONTRAST
 from pipelines.pipeline import Pipeline
 
-SHIPPED: Mapping[str, Pipeline] = MappingProxyType({one.name: one for one in (CT_DENOISE, CT_KERNEL)})
+SHIPPED: Mapping[str, Pipeline] = MappingProxyType({one.name: one for one in (CT_DENOISE, CT_KERNEL, MR_POSTCONTRAST)})
 """The pipelines that come with the node, by name."""
 
 

@@ -16,6 +16,7 @@ from node.dicom import codes
 from pipelines import SHIPPED
 from pipelines.ct_denoise import CT_DENOISE
 from pipelines.ct_kernel import CT_KERNEL
+from pipelines.mr_postcontrast import MR_POSTCONTRAST
 from pipelines.pipeline import Finding, Parameters, Pipeline, Report, Unfit, Verdict
 from pipelines.run import asked, check, infer, remade
 from pipelines.steps.tiles import pad_to_multiple
@@ -184,7 +185,7 @@ def test_reports_in_records_of_earlier_versions_load() -> None:
 
 
 def test_the_shipped_pipelines_go_by_their_own_names() -> None:
-    assert dict(SHIPPED) == {"ct-denoise": CT_DENOISE, "ct-kernel": CT_KERNEL}
+    assert dict(SHIPPED) == {"ct-denoise": CT_DENOISE, "ct-kernel": CT_KERNEL, "mr-postcontrast": MR_POSTCONTRAST}
     assert all(one.gives.kind in codes.OUTPUTS for one in SHIPPED.values())
     assert load_spec(CT_DENOISE.engine).inputs[0].name == CT_DENOISE.feed
     assert load_spec(CT_DENOISE.engine).outputs[0].name == CT_DENOISE.output
