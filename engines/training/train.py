@@ -2,21 +2,31 @@
 
     python -m engines.training.cache CACHE && python -m engines.training.train denoise CACHE --to RUN --minutes 40
     python -m engines.training.kernel_pairs PAIRS && python -m engines.training.train kernel PAIRS --to RUN --minutes 40
+    python -m engines.training.contrast_pairs SLABS && python -m engines.training.train contrast SLABS --to RUN
+    python -m engines.training.tof_blocks PIECES && python -m engines.training.train superres PIECES --to RUN
 
 A run may be stopped at any moment and started again with the same arguments: it goes on from the last checkpoint,
 which is written once a minute. `best.pt` is the checkpoint with the best score on the slices kept for choosing.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from engines.training.contrast import Contrast
 from engines.training.denoise import Denoise
 from engines.training.kernel import Convert
 from engines.training.loop import RATE, Task, train
+from engines.training.tof import Superres
 
-TASKS: dict[str, type[Denoise] | type[Convert]] = {"denoise": Denoise, "kernel": Convert}
+TASKS: dict[str, Callable[[Path, int], Task]] = {
+    "contrast": Contrast,
+    "denoise": Denoise,
+    "kernel": Convert,
+    "superres": Superres,
+}
 
 
 def main() -> None:

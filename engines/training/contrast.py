@@ -1,0 +1,157 @@
+"""Synthetic contrast: the batches, the loss, and the figures that choose a checkpoint.
+
+No adversarial part: it would draw lesions that enhance convincingly where nothing tells that they do.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engines.networks.contrast_unet import ContrastUnet
+from engines.training.contrast_pairs import LESION, QUIET, Slab, load_slabs
+from engines.training.contrast_scan import acquired
+from engines.training.sources import Role
+
+SIDE, BATCH = 96, 8
+LIMIT = 0.15  # enhancement that counts: C2 and D3 speak of a ratio of 1.15
+STRONGER = 5.0  # weight of what truly enhances
+LOST = 0.2  # of batches without T2, and as many without FLAIR
+
+
+def cut(rng: np.random.Generator, slab: Slab, side: int = SIDE) -> tuple[NDArray[np.float32], ...]:
+    """A patch as a scanner would have stored it: (9, y, x) images, (3,) present, enhancement and asked (y, x).
+
+    Turned over or left as it is, neighbours swapped or not; gain off by up to a tenth; T2 or FLAIR missing now and then
+    """
+    y, x = (int(v) for v in rng.integers(0, slab.enhancement.shape[0] - side + 1, 2))
+    if rng.random() < 0.6 and (slab.asked & LESION).any():  # see to it that the lesion is in it
+        rows, columns = np.nonzero(slab.asked & LESION)
+        k = int(rng.integers(len(rows)))
+        y, x = (
+            int(np.clip(at - rng.integers(side // 4, 3 * side // 4), 0, slab.enhancement.shape[0] - side))
+            for at in (rows[k], columns[k])
+        )
+    place = (slice(None), slice(y, y + side), slice(x, x + side))
+    kept = slab.kept[place] if rng.random() < 0.5 else None
+    signal = {name: getattr(slab, name)[place].astype(np.float32) for name in ("t1", "t2", "flair")}
+    made = acquired(rng, signal, kept)
+    present = np.ones(3, dtype=np.float32)
+    for index, name in ((1, "t2"), (2, "flair")):
+        if rng.random() < LOST:
+            present[index] = 0.0
+        made[name] = made[name] * np.float32(rng.uniform(0.9, 1.1)) * present[index]
+    made["t1"] = made["t1"] * np.float32(rng.uniform(0.9, 1.1))
+    images = np.concatenate([made[name] for name in ("t1", "t2", "flair")])
+    inside = 1.0 if kept is None else kept[1]
+    enhancement = slab.enhancement[place[1:]].astype(np.float32) * inside
+    asked = slab.asked[place[1:]].astype(np.float32)
+    if rng.random() < 0.5:
+        images, enhancement, asked = images[..., ::-1], enhancement[..., ::-1], asked[..., ::-1]
+    if rng.random() < 0.5:
+        images = images.reshape(3, 3, side, side)[:, ::-1].reshape(9, side, side)
+    return tuple(np.ascontiguousarray(array, dtype=np.float32) for array in (images, present, enhancement, asked))
+
+
+def stack(made: list[tuple[NDArray[np.float32], ...]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images (n, 9, y, x), present (n, 3), enhancement and asked (n, 1, y, x)."""
+    images, present, enhancement, asked = (torch.from_numpy(np.stack(part)) for part in zip(*made, strict=True))
+    return images, present, enhancement[:, None], asked[:, None]
+
+
+def shown(network: nn.Module, images: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Post and spread of the network."""
+    post, spread = network(images[:, :3], images[:, 3:6], images[:, 6:], present)
+    return post, spread
+
+
+def loss_of(post: Tensor, spread: Tensor, t1: Tensor, enhancement: Tensor, asked: Tensor) -> Tensor:
+    """Weighted L1 in the image, focal Tversky of what counts as enhancing, a price on what enhances falsely, and NLL.
+
+    Focal Tversky: Abraham & Khan 2019; 0.5 and 0.5 make it the focal Dice. The NLL sees the error without its gradient.
+    """
+    truth = t1 * (1.0 + enhancement)
+    error = post - truth
+    strong = (enhancement > LIMIT).float()
+    lesion = (asked.int() & LESION > 0).float()
+    quiet = (asked.int() & QUIET > 0).float()
+    weight = 1.0 + strong * (STRONGER - 1.0) * (0.4 + 0.6 * lesion)
+    main = (weight * error.abs()).sum() / weight.sum()
+    ours = post / t1.clamp(min=0.05) - 1.0
+    soft = torch.sigmoid((ours - LIMIT) / 0.03) * (t1 > 0.05)
+    both = (soft * strong).sum(dim=(1, 2, 3))
+    tversky = 1.0 - (both + 20.0) / (0.5 * soft.sum(dim=(1, 2, 3)) + 0.5 * strong.sum(dim=(1, 2, 3)) + 20.0)
+    false = (F.relu(ours - enhancement - 0.05).clamp(max=1.0) * quiet * (1.0 - strong)).mean()
+    scaled = error.detach() / spread
+    nll = (0.5 * scaled**2).clamp(max=50.0).mean() + torch.log(spread).mean()
+    return 4.0 * main + 0.5 * (tversky**0.75).mean() + 1.0 * false + 0.05 * nll
+
+
+class Contrast:
+    """The task of `engines.training.loop`."""
+
+    def __init__(self, cache: Path, seed: int) -> None:
+        self.cache, self.seed = cache, seed
+        self.slabs: list[Slab] = []
+        rng = np.random.default_rng(1)
+        self.choose = [cut(rng, slab, 128) for slab in load_slabs(cache, Role.CHOOSE)]
+
+    def network(self) -> nn.Module:
+        """Untrained: next to nothing enhances."""
+        return ContrastUnet()
+
+    def loss(self, network: nn.Module) -> Tensor:
+        """Of one batch."""
+        drawn = [self.slabs[int(k)] for k in self.rng.integers(0, len(self.slabs), BATCH)]
+        images, present, enhancement, asked = stack([cut(self.rng, slab) for slab in drawn])
+        post, spread = shown(network, images, present)
+        return loss_of(post, spread, images[:, 1:2], enhancement, asked)
+
+    def score(self, network: nn.Module) -> Mapping[str, float]:
+        """What D3 accepts by, on the head kept for choosing: areas in place of volumes, one slice each."""
+        ours, true, found, there, false, wrong, error = [], [], 0, 0, [], 0.0, []
+        for one in self.choose:
+            images, present, enhancement, asked = stack([one])
+            post, _ = shown(network, images, present)
+            t1 = images[:, 1:2]
+            made = (post / t1.clamp(min=0.05) - 1.0) > LIMIT
+            strong = (enhancement > LIMIT) & (asked.int() & LESION > 0)
+            tissue = (asked.int() & (QUIET | LESION)) > 0
+            ours.append(float((made & tissue).sum()))
+            true.append(float(strong.sum()))
+            if true[-1] >= 60:
+                there += 1
+                found += int((made & strong).sum() >= 0.3 * true[-1])
+                error.append(
+                    float((post - t1 * (1 + enhancement))[strong].abs().mean() / (t1 * enhancement)[strong].mean())
+                )
+            quiet = (asked.int() & QUIET > 0) & (enhancement < LIMIT)
+            false.append(float((made & quiet).sum()))
+            wrong += float((post / t1.clamp(min=0.05) - 1.0)[quiet].mean())
+        agreement = concordance(np.array(ours), np.array(true))
+        missed, mistaken = 1.0 - found / max(there, 1), float(np.mean(false)) / 100.0
+        total = (1.0 - agreement) + 0.5 * missed + 0.3 * mistaken + 0.3 * float(np.mean(error))
+        return {
+            "ccc": agreement,
+            "missed": missed,
+            "false_px": 100.0 * mistaken,
+            "quiet": wrong / len(self.choose),
+            "roi": float(np.mean(error)),
+            "total": total,
+        }
+
+    def refresh(self, step: int) -> None:
+        """Read what the cache holds by now."""
+        self.rng = np.random.default_rng([self.seed, step])
+        self.slabs += load_slabs(self.cache, Role.TRAIN, len(self.slabs))
+
+
+def concordance(ours: NDArray[np.float64], true: NDArray[np.float64]) -> float:
+    """Lin 1989."""
+    together = float(np.mean((ours - ours.mean()) * (true - true.mean())))
+    spread = float(ours.var() + true.var() + (ours.mean() - true.mean()) ** 2)
+    return 2.0 * together / spread if spread > 0.0 else 1.0
