@@ -24,13 +24,13 @@ SUPPORT: Final = 2
 FACTORS: Final = (2, 3, 4, 5, 6, 8)
 
 _FLOOR = 0.1  # of the 98th percentile: below is air
-_ARTERIES = 0.998  # nearest rank among what is above the floor
+_ARTERIES = 0.9997  # nearest rank among what is above the floor
 
 
 def tof_unit(voxels: NDArray[Any]) -> float:
     """How bright arteries are in a time-of-flight volume: what the network calls 1 ART.
 
-    The 0.998 nearest-rank quantile of the head, that is of all voxels above a tenth of the 98th percentile. Nearest
+    The 0.9997 nearest-rank quantile of the head, that is of all voxels above a tenth of the 98th percentile. Nearest
     rank and per volume, since arterial signal has no physical unit and one bright voxel must not set it.
 
     voxels:  (z, y, x), any unit, 0 = no signal
