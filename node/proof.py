@@ -168,15 +168,17 @@ class Proof:
         there: frozenset[str] = frozenset()
         for pause_s in (0.0, self._settings.commitment_wait_s):
             time.sleep(pause_s)
-            found = dimse_query.instances_there(
-                self._address, study_uid=consignment.study_uid, series_uid=consignment.series_uid
-            )
-            if found is None:
-                raise Refuse(
-                    "The archive offers neither storage commitment nor C-FIND.",
-                    fix='Set commitment = "off" for it, or let the node query it.',
+            there = frozenset[str]()
+            for series_uid in (consignment.series_uid, *consignment.beside):
+                found = dimse_query.instances_there(
+                    self._address, study_uid=consignment.study_uid, series_uid=series_uid
                 )
-            there = wanted & found
+                if found is None:
+                    raise Refuse(
+                        "The archive offers neither storage commitment nor C-FIND.",
+                        fix='Set commitment = "off" for it, or let the node query it.',
+                    )
+                there |= wanted & found
             if there == wanted:
                 break
         with self._records.write() as connection:

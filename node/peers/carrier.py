@@ -52,13 +52,18 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Consignment:
-    """What the objects of one delivery have in common. `series_uid`: of the derived series."""
+    """What the objects of one delivery have in common.
+
+    series_uid: of the derived series
+    beside:     Series Instance UIDs of what goes there in deliveries of their own: of the map
+    """
 
     job_id: str
     pipeline: str
     pipeline_version: str
     study_uid: str
     series_uid: str
+    beside: tuple[str, ...] = ()
 
 
 class Carrier(Protocol):

@@ -145,6 +145,7 @@ class Router:
             "engine_sha256": spec.sha256,
             "parameters": dict(match.parameters),
             "destinations": list(match.destinations),
+            "maps": list(match.maps),
         }
 
     def _gather(
@@ -220,7 +221,13 @@ class Router:
         settled = pipeline.parameters.settle(rule.parameters, headers)
         if settled.reasons:
             return replace(now, state=GatheringState.HELD, reason="; ".join(settled.reasons))
-        match = Match(rule=rule.name, pipeline=pipeline.name, destinations=rule.destinations, parameters=settled.values)
+        match = Match(
+            rule=rule.name,
+            pipeline=pipeline.name,
+            destinations=rule.destinations,
+            maps=rule.destinations if rule.map else (),
+            parameters=settled.values,
+        )
         roles = {role: (one.set_id, one.part) for role, one in verdict.chosen.items()}
         job = self._job(grid.set_id, grid.part, match, roles)
         if not jobs.add(connection, at=self.clock(), job=job, roles=roles):

@@ -13,13 +13,17 @@ from node.records.tables import DELIVERIES, DISPATCHES, JOBS, RESULTS
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
-    """One derived object that a destination has not confirmed. `state`: PENDING, SENT (no answer known) or FAILED."""
+    """One derived object that a destination has not confirmed. `state`: PENDING, SENT (no answer known) or FAILED.
+
+    form: of its series; each has one of its own
+    """
 
     sop_instance_uid: str
     sop_class_uid: str
     file: str
     sha256: str
     state: DeliveryState
+    form: str = "classic"
 
 
 def unconfirmed(connection: Connection, job_id: str, destination: str) -> list[Parcel]:
@@ -29,6 +33,7 @@ def unconfirmed(connection: Connection, job_id: str, destination: str) -> list[P
         RESULTS.c.sop_class_uid,
         RESULTS.c.file,
         RESULTS.c.sha256,
+        RESULTS.c.form,
         DELIVERIES.c.state,
     )
     rows = connection.execute(

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from node.dicom.uids import form_series_uid
 from node.records import events
 from node.records.states import DeliveryState, DispatchState, JobState
 from node.records.tables import DELIVERIES, DISPATCHES, INSTANCES, JOB_SETS, JOBS, RESULTS, SERIES, SETS
@@ -17,6 +16,7 @@ from node.records.tables import DELIVERIES, DISPATCHES, INSTANCES, JOB_SETS, JOB
 RELEASED = "released"  # kind of event
 WHOLE = "all"  # the part of a job that takes a whole set, as `node.dicom.stacks` labels it
 NO_ROLES: Mapping[str, Sequence[str]] = MappingProxyType({})
+MAP = "map"  # form of the object that goes beside the images, in a series of its own
 FINISHED = (JobState.DELIVERED, JobState.DELIVERING, JobState.DISCARDED)
 
 
@@ -49,7 +49,8 @@ def add(
 ) -> bool:
     """Record a job unless it is there. Returns whether there is work to do on it.
 
-    job:   id, set_id, part, rule, pipeline, pipeline_version, engine_sha256, parameters, destinations
+    job:   id, set_id, part, rule, pipeline, pipeline_version, engine_sha256, parameters, destinations, and
+           maps: those of the destinations that get the map, too
     roles: as for `job_id`
     """
     known = connection.execute(select(JOBS.c.state).where(JOBS.c.id == job["id"])).scalar_one_or_none()
@@ -182,16 +183,16 @@ def series_numbers(connection: Connection, study_uid: str) -> set[int]:
     )
     given = (
         connection.execute(
-            select(JOBS.c.series_number)
+            select(JOBS.c.series_number, JOBS.c.map_series_number)
             .join(SETS, SETS.c.id == JOBS.c.set_id)
             .join(SERIES, SERIES.c.series_uid == SETS.c.series_uid)
-            .where(SERIES.c.study_uid == study_uid, JOBS.c.series_number.is_not(None))
+            .where(SERIES.c.study_uid == study_uid)
         )
-        .scalars()
+        .tuples()
         .all()
     )
     numbers = {int(text) for text in received if text and str(text).lstrip("+-").isdigit()}
-    return numbers | {number for number in given if number is not None}
+    return numbers | {number for pair in given for number in pair if number is not None}
 
 
 def finish_derive(
@@ -206,17 +207,19 @@ def finish_derive(
 ) -> None:
     """Record the objects of a job and what is to go where, all or nothing.
 
-    results: columns of RESULTS; `form` is classic where it is not said
+    results: columns of RESULTS; `form` is classic where it is not said. A map goes where the job says, beside the form
+             of the images that goes there
     forms:   destination -> the form that it takes, classic if it is not named. A form that was not made is replaced by
              the one that was
     """
     job = get(connection, key)
     rows = [{**result, "job_id": key, "number": number} for number, result in enumerate(results, start=1)]
     connection.execute(insert(RESULTS).on_conflict_do_nothing(), rows)
-    made = {row.get("form", "classic") for row in rows}
+    made = {row.get("form", "classic") for row in rows} - {MAP}
     for destination in job["destinations"]:
         form = (forms or {}).get(destination, "classic")
         form = form if form in made else min(made)
+        taken = {form, MAP} if destination in job["maps"] else {form}
         dispatch = {
             "job_id": key,
             "destination": destination,
@@ -234,7 +237,7 @@ def finish_derive(
                 "updated_at": at,
             }
             for row in rows
-            if row.get("form", "classic") == form
+            if row.get("form", "classic") in taken
         ]
         connection.execute(insert(DELIVERIES).on_conflict_do_nothing(), deliveries)
     note(
@@ -247,23 +250,6 @@ def finish_derive(
         series_description=description,
     )
     events.add(connection, at=at, kind="derived", subject=key, series=series_uid, instances=len(rows))
-
-
-def study_and_series(connection: Connection, key: str, destination: str | None = None) -> tuple[str, str]:
-    """Study Instance UID, and Series Instance UID of the derived series in the form that a destination takes."""
-    row = connection.execute(
-        select(SERIES.c.study_uid, JOBS.c.series_uid)
-        .join(SETS, SETS.c.id == JOBS.c.set_id)
-        .join(SERIES, SERIES.c.series_uid == SETS.c.series_uid)
-        .where(JOBS.c.id == key)
-    ).one()
-    form = connection.execute(
-        select(RESULTS.c.form)
-        .join(DELIVERIES, DELIVERIES.c.sop_instance_uid == RESULTS.c.sop_instance_uid)
-        .where(DELIVERIES.c.job_id == key, DELIVERIES.c.destination == destination)
-        .limit(1)
-    ).scalar_one_or_none()
-    return str(row.study_uid), form_series_uid(str(row[1]), form or "classic")
 
 
 def first_out(connection: Connection, key: str, *, at: float) -> float | None:

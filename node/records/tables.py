@@ -121,6 +121,7 @@ JOBS: Final = Table(
     Column("engine_sha256", String(64), nullable=False),
     Column("parameters", JSON, nullable=False, server_default="{}"),  # what the rule chose, settled with the headers
     Column("destinations", JSON, nullable=False),
+    Column("maps", JSON, nullable=False, server_default="[]"),  # those of them that get the map, too
     Column("state", String(16), nullable=False, index=True),
     Column("stage", String(16), nullable=False),
     Column("reason", Text, nullable=False, default=""),
@@ -137,6 +138,7 @@ JOBS: Final = Table(
     Column("report", JSON),
     Column("seconds", JSON, nullable=False),
     Column("first_out_at", Float),
+    Column("map_series_number", Integer),
 )
 
 # The sets of a job that takes several series. A job with one series has no row here.
@@ -182,7 +184,7 @@ RESULTS: Final = Table(
     METADATA,
     Column("sop_instance_uid", String(64), primary_key=True),
     Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
-    Column("form", String(16), nullable=False, server_default="classic"),  # or enhanced; a destination gets one of them
+    Column("form", String(16), nullable=False, server_default="classic"),  # or enhanced (a destination gets one), or map
     Column("number", Integer, nullable=False),
     Column("sop_class_uid", String(64), nullable=False),
     Column("source_sop_instance_uid", String(64), nullable=False),

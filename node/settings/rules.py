@@ -41,6 +41,7 @@ class Rule(Part):
     parameters: dict[str, str | float] = Field(
         default={}
     )  # what the pipeline lets a rule choose; the pipeline checks them
+    map: bool = False  # beside the images: the map that the pipeline makes of them, as a Parametric Map
     where: dict[str, Condition] = Field(default={})
     roles: dict[Name, RoleOfRule] = Field(default={})  # for pipelines that take several series of a study
     wait_s: Seconds = 900.0  # for the others, after the last image of the study

@@ -16,7 +16,7 @@ from node.log import log
 from node.metrics import METRICS
 from node.peers.carrier import Answer, Busy, Carrier, Consignment, Fate, Item, Unreachable
 from node.proof import Proof
-from node.records import deliveries, jobs
+from node.records import deliveries, derived, jobs
 from node.records.database import Records
 from node.records.deliveries import Parcel
 from node.records.ledger import Ledger
@@ -139,19 +139,19 @@ class Deliverer:
             proof.send_again(job_id)
         with self._records.read() as connection:
             parcels = deliveries.unconfirmed(connection, job_id, settings.name)
-        if parcels:
-            self._send(job_id, settings, parcels)
+        for form in dict.fromkeys(parcel.form for parcel in parcels):  # a delivery is of one series
+            self._send(job_id, settings, form, [parcel for parcel in parcels if parcel.form == form])
         if proof is None:
             return outcome
         standing = proof.stand(self._consignment(job_id, settings.name))
         unproven = standing.pause_s is None and bool(standing.trouble)
         return replace(outcome, trouble=standing.trouble, proof_s=standing.pause_s, unproven=unproven)
 
-    def _send(self, job_id: str, settings: Destination, parcels: list[Parcel]) -> None:
+    def _send(self, job_id: str, settings: Destination, form: str, parcels: list[Parcel]) -> None:
         if self._clock() < self._silent_until.get(settings.name, 0.0):
             raise Unreachable("The destination did not answer a moment ago.")
         carrier = self._carrier(settings)
-        consignment = self._consignment(job_id, settings.name)
+        consignment = self._consignment(job_id, settings.name, form)
         try:
             parcels = self._skip_what_is_there(consignment, settings, carrier, parcels)
             if parcels:
@@ -161,9 +161,11 @@ class Deliverer:
             raise
         self._silent_until.pop(settings.name, None)
 
-    def _consignment(self, job_id: str, destination: str) -> Consignment:
+    def _consignment(self, job_id: str, destination: str, form: str | None = None) -> Consignment:
         with self._records.read() as connection:
-            study_uid, series_uid = jobs.study_and_series(connection, job_id, destination)
+            study_uid, series_uid = derived.study_and_series(connection, job_id, destination, form=form)
+            along = {jobs.MAP}.intersection(() if form else derived.forms(connection, job_id, destination))
+            beside = tuple(derived.study_and_series(connection, job_id, form=one)[1] for one in along)
             job = jobs.get(connection, job_id)
         return Consignment(
             job_id=job_id,
@@ -171,6 +173,7 @@ class Deliverer:
             pipeline_version=job["pipeline_version"],
             study_uid=study_uid,
             series_uid=series_uid,
+            beside=beside,
         )
 
     def _skip_what_is_there(

@@ -24,11 +24,13 @@ class Match:
 
     rule:         the first one that asked for the pipeline with these parameters
     destinations: of all rules that did
+    maps:         those of rules that want the map, too
     """
 
     rule: str
     pipeline: str
     destinations: tuple[str, ...]
+    maps: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -89,10 +91,12 @@ def route(
         key = (pipeline.name, json.dumps(settled.values, sort_keys=True))
         before = matches.get(key)
         destinations = (*before.destinations, *rule.destinations) if before else rule.destinations
+        maps = (*(before.maps if before else ()), *(rule.destinations if rule.map else ()))
         matches[key] = Match(
             rule=before.rule if before else rule.name,
             pipeline=pipeline.name,
             destinations=tuple(dict.fromkeys(destinations)),
+            maps=tuple(dict.fromkeys(maps)),
             parameters=settled.values,
         )
     return Routing(matches=tuple(matches.values()), reasons=reasons, roles=tuple(roles))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node.dicom.uids import form_series_uid
-from node.records import deliveries, instances, jobs, sets
+from node.records import deliveries, derived, instances, jobs, sets
 from node.records.database import Records, migrate
 from node.records.instances import Ending, Instance
 
@@ -54,7 +54,7 @@ def going(
         return {
             name: (
                 {parcel.sop_instance_uid for parcel in deliveries.unconfirmed(connection, JOB, name)},
-                jobs.study_and_series(connection, JOB, name)[1],
+                derived.study_and_series(connection, JOB, name)[1],
             )
             for name in ("plain", "modern")
         }
