@@ -304,6 +304,14 @@ class MapOf(Protocol):
     ) -> NDArray[np.float32]: ...
 
 
+class MapFinishes(Protocol):
+    """What is left to do with the map when the result is finished: changes the map in place, (z factor, y, x)."""
+
+    def __call__(
+        self, added: NDArray[np.float32], result: NDArray[np.float32], source: Volume, parameters: Parameters
+    ) -> None: ...
+
+
 def _one(answer: NDArray[np.float32], parameters: Parameters) -> NDArray[np.float32]:
     return answer
 
@@ -329,7 +337,9 @@ class Pipeline:
     factor:        slices that are made for one that came, from the values of a job
     makes:         what becomes of the network's answer; without it the answer is one slice, and that is it
     finishes:      what is done to the result when all of its slices are there
-    map_of:        the map that a rule may ask for beside the result; None where there is none
+    map_of:        the map that a rule may ask for beside the result; None where there is none. It is 0 where a voxel of
+                   the source came back as it was
+    map_finishes:  what is done to the map after `finishes`, which may have made other voxels of those it was made with
     keep_outside:  HU range the network works in; voxels outside of it, and padding, come back as they were
     takes:         what the series has to be; of several, the one that defines the grid
     roles:         by name, for a pipeline that takes several series of a study; empty for one that takes one
@@ -357,6 +367,7 @@ class Pipeline:
     makes: Makes = _one
     finishes: Finishes | None = None
     map_of: MapOf | None = None
+    map_finishes: MapFinishes | None = None
     keep_outside: Range
     before: tuple[Step, ...] = ()
     after: tuple[Step, ...] = ()
@@ -365,6 +376,8 @@ class Pipeline:
     gives: Images
 
     def __post_init__(self) -> None:
+        if self.map_of is not None and self.takes.tilt is Tilt.CORRECT:
+            raise ValueError(f"{self.name} has a map, which is not brought back to the slices of a tilted stack.")
         if not self.roles:
             if self.grid:
                 raise ValueError(f"{self.name} names a grid, but takes one series.")

@@ -39,7 +39,8 @@ def infer(
     progress:   called with (slices done, slices in all) of the source after each slice
     into:       where the result is written, (z factor, y, x); None takes memory for it
     map_into:   where the pipeline's map is written, of the same shape; None: no map
-    known:      what `plane` gave for a slice before; None for a slice that is still to be made
+    known:      what `plane` gave for a slice before, whose map stands in `map_into` already; None for a slice that is
+                still to be made
     returns:    same unit; of a pipeline with factor 1 same shape, affine and padding, and padding and voxels outside
                 `keep_outside` equal the source
     raises:     ShapeOutsideProfile, EngineFailed, Unfit
@@ -53,14 +54,17 @@ def infer(
         here, there = around(pipeline, volume, index, chosen), slice(index * factor, (index + 1) * factor)
         padding = None if volume.padding is None else volume.padding[index]
         made = known(index)
-        if made is None or map_into is not None:
-            made, answers = _made(pipeline, engine, volume.voxels[index], padding, here)
+        if made is None:
+            made, answers, kept = _made(pipeline, engine, volume.voxels[index], padding, here)
             if map_into is not None and pipeline.map_of is not None:
-                map_into[there] = pipeline.map_of(answers, made.reshape(factor, rows, columns), here)
+                shown = pipeline.map_of(answers, made.reshape(factor, rows, columns), here)
+                map_into[there] = np.where(kept, np.float32(0.0), shown)
         result[there] = made
         progress(index + 1, total)
     if pipeline.finishes is not None:
         pipeline.finishes(result, volume, chosen)
+    if pipeline.map_finishes is not None and map_into is not None:
+        pipeline.map_finishes(map_into, result, volume, chosen)
     if factor == 1:
         return Volume(voxels=result, affine=volume.affine, unit=volume.unit, padding=volume.padding)
     return Volume(voxels=result, affine=finer(volume.affine, factor), unit=volume.unit)
@@ -139,14 +143,15 @@ def _made(
     source: Plane,
     padding: NDArray[np.bool_] | None,
     parameters: Parameters,
-) -> tuple[Plane, Mapping[str, NDArray[np.float32]]]:
+) -> tuple[Plane, Mapping[str, NDArray[np.float32]], NDArray[np.bool_]]:
+    """What stands in the result, every answer of the engine, and which voxels came back as they were, (y, x)."""
     made, answers = _through(pipeline, engine, source, parameters)
     lowest, highest = pipeline.keep_outside
     keep = (source < lowest) | (source > highest)
     if padding is not None:
         keep |= padding
     kept: Plane = np.where(keep, source, made)
-    return kept, answers
+    return kept, answers, keep
 
 
 class Judging:

@@ -75,16 +75,22 @@ class Making:
         spec: EngineSpec,
         judging: Callable[[NDArray[np.float32]], Judging],
     ) -> Path:
-        """The result's file, `path`. judging: the checks of a result that is in the making. Raises as the inference."""
+        """The result's file, `path`; its map lies at `map_path` of it, where a rule wants one.
+
+        judging: the checks of a result that is in the making
+        raises:  as the inference
+        """
         if path.exists():  # whole: the step ended before it could say so
             return path
-        factor = pipeline.factor(job["parameters"])
-        partial = Partial.open(path, volume.voxels.shape, maker=self.maker, factor=factor)
+        factor, mapped = pipeline.factor(job["parameters"]), bool(job["maps"])
+        partial = Partial.open(path, volume.voxels.shape, maker=self.maker, factor=factor, with_map=mapped)
         judged = judging(partial.voxels)
         following = self.followings.begin(
             job["id"], judged, self._early(job, prepared, partial, judged, pipeline, spec)
         )
         start = self._head_start(job, prepared, volume, pipeline, spec)
+        if mapped:  # what was made ahead has no map: it is made again
+            start = None
 
         def known(index: int) -> NDArray[np.float32] | None:
             made = partial.known(index)
@@ -104,7 +110,13 @@ class Making:
 
         with METRICS.inference_seconds.labels(pipeline=pipeline.name).time():
             self.inference.infer(
-                pipeline, volume, parameters=job["parameters"], into=partial.voxels, known=known, progress=made
+                pipeline,
+                volume,
+                parameters=job["parameters"],
+                into=partial.voxels,
+                map_into=partial.map,
+                known=known,
+                progress=made,
             )
         partial.finish(path)
         if start is not None and start.used:

@@ -24,31 +24,43 @@ class Partial:
     synced as the objects that are derived from it. A process that is killed leaves what it wrote in the kernel's cache.
 
     voxels: (z factor, y, x) float32
-    done:   (z,) uint8, 1 for a slice of the source whose place in the result was written before
+    map:    of the same shape, the map beside it; None where none is wanted
+    done:   (z,) uint8, 1 for a slice of the source whose place in the result, and in the map, was written before
     """
 
     voxels: NDArray[np.float32]
+    map: NDArray[np.float32] | None
     done: NDArray[np.uint8]
-    files: tuple[Path, Path]
+    files: tuple[Path, Path, Path]
 
     @classmethod
-    def open(cls, path: Path, shape: tuple[int, ...], *, maker: str, factor: int = 1) -> "Partial":
+    def open(
+        cls, path: Path, shape: tuple[int, ...], *, maker: str, factor: int = 1, with_map: bool = False
+    ) -> "Partial":
         """What becomes `path`.
 
-        shape:  of the source, (z, y, x)
-        maker:  what computes it; slices of another maker are not taken up
-        factor: slices of the result for one of the source
-        raises: Retry when the disk has no room
+        shape:    of the source, (z, y, x)
+        maker:    what computes it; slices of another maker are not taken up
+        factor:   slices of the result for one of the source
+        with_map: whether a map goes with it; slices that were made without are not taken up
+        raises:   Retry when the disk has no room
         """
         total, *plane = shape
         shape = (total * factor, *plane)
-        key = hashlib.sha256(f"{maker} {shape}".encode()).hexdigest()[:16]
-        files = path.with_name(f"{path.name}.{key}.part"), path.with_name(f"{path.name}.{key}.done")
+        key = hashlib.sha256(f"{maker} {shape}{' map' * with_map}".encode()).hexdigest()[:16]
+        voxels, beside, done = (path.with_name(f"{path.name}.{key}.{what}") for what in ("part", "map", "done"))
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not all(file.exists() for file in files):
-            _make(files[0], np.dtype(np.float32), shape)
-            _make(files[1], np.dtype(np.uint8), (total,))  # last: without it the other one is begun anew
-        return cls(voxels=open_memmap(files[0], mode="r+"), done=open_memmap(files[1], mode="r+"), files=files)
+        arrays = [voxels, beside] if with_map else [voxels]
+        if not all(file.exists() for file in (*arrays, done)):
+            for file in arrays:
+                _make(file, np.dtype(np.float32), shape)
+            _make(done, np.dtype(np.uint8), (total,))  # last: without it the others are begun anew
+        return cls(
+            voxels=open_memmap(voxels, mode="r+"),
+            map=open_memmap(beside, mode="r+") if with_map else None,
+            done=open_memmap(done, mode="r+"),
+            files=(voxels, beside, done),
+        )
 
     @property
     def path(self) -> Path:
@@ -66,17 +78,25 @@ class Partial:
         """Say that a slice is whole."""
         self.done[index] = 1
         if index % _EVERY == _EVERY - 1:
-            forget(self.voxels)
+            forget(self.voxels, self.map)
 
     def begin_anew(self) -> None:
         """Nothing is there any more: what follows changes every slice, and half of it is no result."""
         self.done[:] = 0
 
     def finish(self, path: Path) -> None:
-        """Give the result its name; the old one stays, for those that still read there."""
-        forget(self.voxels)
+        """Give the result its name, its map before it; the old ones stay, for those that still read there."""
+        forget(self.voxels, self.map)
+        if self.map is not None:  # first: who finds a result finds its map
+            map_path(path).unlink(missing_ok=True)
+            map_path(path).hardlink_to(self.files[1])
         path.hardlink_to(self.files[0])
-        self.files[1].unlink()
+        self.files[2].unlink()
+
+
+def map_path(result: Path) -> Path:
+    """Where the map of a result lies."""
+    return result.with_name("map.npy")
 
 
 def _make(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
