@@ -104,11 +104,14 @@ FLAIR_3D: Final = Timing(
 @dataclass(frozen=True, kw_only=True)
 class Weighting:
     """What a series must be weighted by. name: for reasons; choose: the kind of sequence that a series is held against,
-    or why it is none of them. Called with the headers, it gives every reason against the series."""
+    or why it is none of them; words: of a description that name another one; angiography: it shows vessels, for which
+    magnetisation transfer is usual. Called with the headers, it gives every reason against the series."""
 
     name: str
     choose: "Callable[[Header], Timing | str]"
     parts: frozenset[str] = field(default=HEAD)
+    words: frozenset[str] = field(default=OTHER_SEQUENCES)
+    angiography: bool = False
 
     def __call__(self, headers: Sequence[Header]) -> list[str]:
         """Why a series cannot have this role: facts with their values, without patient data; every slice is asked."""
@@ -133,11 +136,11 @@ class Weighting:
         if wrong := sorted(types & NO_ANATOMY):
             found.append(f"ImageType holds {wrong[0]}; {self.name} needs a magnitude image of one sequence")
         spoken = {w for k in ("SeriesDescription", "ProtocolName") for w in _words(" ".join(header.get(k, ())))}
-        if wrong := sorted(spoken & OTHER_SEQUENCES):
+        if wrong := sorted(spoken & self.words):
             found.append(f"a description holds {wrong[0]}; {self.name} needs another sequence")
-        if "MTC" in header.get("SequenceVariant", ()):
+        if "MTC" in header.get("SequenceVariant", ()) and not self.angiography:
             found.append("SequenceVariant holds MTC; magnetisation transfer changes the contrast")
-        if "Y" in header.get("AngioFlag", ()):  # (0018,0025)
+        if "Y" in header.get("AngioFlag", ()) and not self.angiography:  # (0018,0025)
             found.append(f"AngioFlag is Y; {self.name} needs no angiography")
         part = "".join(letter for letter in "".join(header.get("BodyPartExamined", ())).upper() if letter.isalnum())
         if part and part not in self.parts:

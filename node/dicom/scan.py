@@ -37,7 +37,7 @@ _TEXT: Final = (
     "TemporalPositionIdentifier ImagesInAcquisition PhotometricInterpretation NumberOfFrames PixelSpacing "
     "ConcatenationUID BurnedInAnnotation RescaleIntercept RescaleSlope RescaleType LossyImageCompression EchoTime "
     "RepetitionTime InversionTime ScanningSequence SequenceVariant MRAcquisitionType MagneticFieldStrength EchoNumbers "
-    "TriggerTime FlipAngle"
+    "TriggerTime FlipAngle AngioFlag SequenceName ScanOptions"
 )
 _SHORT: Final = (  # US
     "SamplesPerPixel Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation "

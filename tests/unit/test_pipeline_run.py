@@ -17,6 +17,7 @@ from pipelines import SHIPPED
 from pipelines.ct_denoise import CT_DENOISE
 from pipelines.ct_kernel import CT_KERNEL
 from pipelines.mr_postcontrast import MR_POSTCONTRAST
+from pipelines.mra_superres import MRA_SUPERRES
 from pipelines.pipeline import Finding, Parameters, Pipeline, Report, Unfit, Verdict
 from pipelines.run import asked, check, infer, remade
 from pipelines.steps.tiles import pad_to_multiple
@@ -185,7 +186,12 @@ def test_reports_in_records_of_earlier_versions_load() -> None:
 
 
 def test_the_shipped_pipelines_go_by_their_own_names() -> None:
-    assert dict(SHIPPED) == {"ct-denoise": CT_DENOISE, "ct-kernel": CT_KERNEL, "mr-postcontrast": MR_POSTCONTRAST}
+    assert dict(SHIPPED) == {
+        "ct-denoise": CT_DENOISE,
+        "ct-kernel": CT_KERNEL,
+        "mr-postcontrast": MR_POSTCONTRAST,
+        "mra-superres": MRA_SUPERRES,
+    }
     assert all(one.gives.kind in codes.OUTPUTS for one in SHIPPED.values())
     assert load_spec(CT_DENOISE.engine).inputs[0].name == CT_DENOISE.feed
     assert load_spec(CT_DENOISE.engine).outputs[0].name == CT_DENOISE.output
@@ -288,6 +294,58 @@ def test_a_map_is_made_where_it_is_wanted() -> None:
     made = infer(pipeline, Arithmetic(lambda image: image), source, progress=nothing, map_into=wanted).voxels
 
     assert np.allclose(wanted, made - np.repeat(source.voxels, 2, axis=0))
+
+
+def test_a_map_is_zero_where_the_source_came_back_and_follows_what_is_done_at_the_end() -> None:
+    padding = np.zeros((3, 64, 64), bool)
+    padding[1, :5] = True
+    source = volume(3, 64, 64, padding=padding)
+    wanted = np.full((6, 64, 64), np.nan, np.float32)
+
+    def lifted(result: NDArray[np.float32], of: Volume, parameters: Parameters) -> None:
+        result += 3.0
+
+    def added(shown: NDArray[np.float32], result: NDArray[np.float32], of: Volume, parameters: Parameters) -> None:
+        shown += result - np.repeat(of.voxels, 2, axis=0)
+
+    constant = several(map_of=lambda answers, made, parameters: np.ones_like(made))
+    infer(constant, Arithmetic(lambda image: image), source, progress=nothing, map_into=wanted)
+
+    assert not wanted[2:4, :5].any()
+    assert (wanted[2:4, 5:] == 1.0).all()
+
+    twice = several(
+        map_of=lambda answers, made, parameters: np.zeros_like(made),
+        makes=lambda answer, parameters: answer[[0, 0]],
+        finishes=lifted,
+        map_finishes=added,
+    )
+    infer(twice, Arithmetic(lambda image: image), source, progress=nothing, map_into=wanted)
+
+    assert np.allclose(wanted[:2], 3.0, atol=1e-3)
+
+
+def test_a_slice_that_is_known_keeps_the_map_that_it_has() -> None:
+    source, asked_of = volume(3, 64, 64), []
+    wanted = np.full((6, 64, 64), 5.0, np.float32)
+    before = np.ones((2, 64, 64), np.float32)
+
+    def counted(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        asked_of.append(1)
+        return image
+
+    infer(
+        several(map_of=lambda answers, made, parameters: np.zeros_like(made)),
+        Arithmetic(counted),
+        source,
+        progress=nothing,
+        map_into=wanted,
+        known=lambda index: before if index == 1 else None,
+    )
+
+    assert len(asked_of) == 2
+    assert (wanted[2:4] == 5.0).all()
+    assert not wanted[[0, 1, 4, 5]].any()
 
 
 def test_a_check_runs_the_pipeline_again_with_one_slice_changed_and_its_surroundings_as_they_are() -> None:
