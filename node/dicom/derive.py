@@ -18,6 +18,7 @@ from node.dicom.files import Batch
 from node.dicom.job import Job
 from node.dicom.scale import Scales
 from node.dicom.source_slices import Source
+from node.dicom.whole import Whole
 from node.errors import Refuse
 from node.processing.mapped import forget, mapped
 
@@ -32,23 +33,25 @@ def write_series(request: dict[str, Any]) -> dict[str, Any]:
     """Write the derived images of one series, or of a range of it.
 
     request: sources (Part 10 files in geometric order), frames (parallel; 0 for a single-frame object; all 0 if
-             absent), result (.npy, float32 (z, y, x)), padding (.npy, bool (z, y, x), of the decoder; optional), out
-             (folder), job, forms ("classic", "enhanced"; classic if absent), range ([first, last), from 0; all if
-             absent). Only the slices of the range are looked at, so that later ones may still be computed; the enhanced
-             form is written by the request whose range ends with the last slice, when all of them have to be there
+             absent), result (.npy, float32 (z factor, y, x), factor of the job), padding (.npy, bool (z, y, x), of the
+             decoder; optional), out (folder), job, forms ("classic", "enhanced"; classic if absent), range ([first,
+             last) of the result, from 0; all if absent). Only the slices of the range are looked at, so that later ones
+             may still be computed, unless the kind's window is that of its own voxels: then all have to be there. The
+             enhanced form is written by the request whose range ends with the last slice
     returns: series_instance_uid and series_description; series_instance_uids of each form; instead, why there is only
              the classic form though the enhanced one was asked for (empty else); and instances: form,
              sop_instance_uid, sop_class_uid, path, bytes, sha256 and source_sop_instance_uid of each, in geometric
              order. Every file named is durable under its name
     raises:  Refuse if the result does not fit the sources, or an object breaks an assertion (before it is written)
     """
-    job, slices, series = _opened(request)
     voxels = mapped(request["result"])
     padding = mapped(request["padding"]) if request.get("padding") else None
-    _check_result(voxels, padding, slices)
-    first, last = request.get("range") or (0, len(slices))
-    if not 0 <= first < last <= len(slices):
-        raise Refuse(f"There is no range from {first} to {last} in {len(slices)} slices.")
+    job, slices, series = _opened(request, voxels, padding)
+    _check_result(voxels, padding, slices, job.factor)
+    total = series.places.count
+    first, last = request.get("range") or (0, total)
+    if not 0 <= first < last <= total:
+        raise Refuse(f"There is no range from {first} to {last} in {total} slices.")
     study_uid = part10.text(slices[0].dataset, "StudyInstanceUID")
     instances = []
     forms, instead = _forms(request.get("forms") or ["classic"], job, slices)
@@ -58,7 +61,8 @@ def write_series(request: dict[str, Any]) -> dict[str, Any]:
             if index % _FORGET_EVERY == 0:
                 forget(voxels, padding)
             head, body = series.header(index)
-            nothing = None if padding is None else padding[index - 1]
+            at = series.places.source(index)
+            nothing = None if padding is None else padding[at]
             name = f"{index:05d}.dcm"
             digest, size = batch.write(
                 name, (head, body, *pixel_element(series.pixels(index, planes[index - 1], nothing)))
@@ -71,17 +75,19 @@ def write_series(request: dict[str, Any]) -> dict[str, Any]:
                     "path": str(Path(request["out"]) / name),
                     "bytes": size,
                     "sha256": digest,
-                    "source_sop_instance_uid": slices[index - 1].sop_instance_uid,
+                    "source_sop_instance_uid": slices[at].sop_instance_uid,
                 }
             )
-        if "enhanced" in forms and last == len(slices):
-            instances.append(_enhanced(job, slices, voxels, padding, batch, Path(request["out"])))
+        if "enhanced" in forms and last == total:
+            instances.append(_enhanced(series, voxels, padding, batch, Path(request["out"])))
     header = slices[0].dataset
     return {
         "series_instance_uid": job.series_uid(study_uid),
         "series_instance_uids": {form: job.series_uid(study_uid, form) for form in forms},
         "instead": instead,
-        "series_description": wording.text_of(wording.series_description(job.marker, header), header),
+        "series_description": wording.text_of(
+            wording.series_description(job.marker, header, echoes=codes.OUTPUTS[job.kind].echoes), header
+        ),
         "instances": instances,
     }
 
@@ -96,37 +102,43 @@ def _forms(wanted: list[str], job: Job, slices: tuple[Source, ...]) -> tuple[lis
 
 
 def _enhanced(
-    job: Job,
-    slices: tuple[Source, ...],
+    series: ClassicSeries,
     voxels: NDArray[np.float32],
     padding: NDArray[np.bool_] | None,
     batch: Batch,
     out: Path,
 ) -> dict[str, Any]:
-    scales, scratch = Scales(slices, stated=True), np.empty(voxels.shape[1:])
+    job, slices = series.job, series.sources
+    scales, scratch = Scales(slices, stated=True, whole=series.whole), np.empty(voxels.shape[1:])
 
     def pixels(index: int) -> NDArray[Any]:
         if index % _FORGET_EVERY == 0:
             forget(voxels, padding)
-        at = index - 1
-        return stored(slices[at], scales[at], voxels[at], None if padding is None else padding[at], scratch)
+        at = series.places.source(index)
+        nothing = None if padding is None else padding[at]
+        return stored(slices[at], scales[at], voxels[index - 1], nothing, scratch)
 
     study_uid = part10.text(slices[0].dataset, "StudyInstanceUID")
     return {
         "form": "enhanced",
         "path": str(out / enhanced.FILE_NAME),
         "source_sop_instance_uid": slices[0].sop_instance_uid,
-        **enhanced.write(job, slices, study_uid, pixels, batch),
+        **enhanced.write(job, slices, study_uid, pixels, batch, whole=series.whole),
     }
 
 
-def _opened(request: dict[str, Any]) -> tuple[Job, tuple[Source, ...], ClassicSeries]:
+def _opened(
+    request: dict[str, Any], voxels: NDArray[np.float32], padding: NDArray[np.bool_] | None
+) -> tuple[Job, tuple[Source, ...], ClassicSeries]:
     """Job and sources of a request; known ones if it names the same job and the same, unchanged files."""
     paths = [Path(path) for path in request["sources"]]
     frames = request.get("frames") or [0] * len(paths)
     stats = [path.stat() for path in dict.fromkeys(paths)]
     files = _digest(request["sources"], frames, [(s.st_ino, s.st_size, s.st_mtime_ns) for s in stats])
     key = _digest(files, request["job"])
+    if (row := codes.OUTPUTS.get(request["job"].get("kind"))) is not None and row.rescaled:
+        made = Path(request["result"]).stat()  # another result has another window
+        key = _digest(key, request["result"], made.st_ino, made.st_size, made.st_mtime_ns)
     if key not in _series:
         job = Job.of(request["job"])
         if wrong := validate.job(job):
@@ -135,7 +147,9 @@ def _opened(request: dict[str, Any]) -> tuple[Job, tuple[Source, ...], ClassicSe
             _remember(_sources, files, source_slices.read(paths, frames))
         slices = _sources[files]
         _check_sources(slices, job)
-        series = ClassicSeries(job, slices, part10.text(slices[0].dataset, "StudyInstanceUID"))
+        _check_result(voxels, padding, slices, job.factor)
+        whole = Whole.of(voxels, padding, job.factor) if codes.OUTPUTS[job.kind].rescaled else None
+        series = ClassicSeries(job, slices, part10.text(slices[0].dataset, "StudyInstanceUID"), whole)
         _remember(_series, key, (job, series))
     job, series = _series[key]
     return job, tuple(series.sources), series
@@ -151,11 +165,12 @@ def _remember(known: dict[str, Any], key: str, what: object) -> None:
     known[key] = what
 
 
-def _check_result(voxels: NDArray[Any], padding: NDArray[Any] | None, slices: tuple[Source, ...]) -> None:
+def _check_result(voxels: NDArray[Any], padding: NDArray[Any] | None, slices: tuple[Source, ...], factor: int) -> None:
     first = slices[0].dataset
     shape = (len(slices), *(int(part10.text(first, keyword) or 0) for keyword in ("Rows", "Columns")))
-    if voxels.dtype != np.float32 or voxels.shape != shape:
-        raise Refuse(f"The result is {voxels.dtype} {voxels.shape}, the sources are float32 {shape}.")
+    if voxels.dtype != np.float32 or voxels.shape != (len(slices) * factor, *shape[1:]):
+        finer = f", {factor} for one" if factor != 1 else ""
+        raise Refuse(f"The result is {voxels.dtype} {voxels.shape}, the sources are float32 {shape}{finer}.")
     if padding is not None and (padding.dtype != np.bool_ or padding.shape != shape):
         raise Refuse(f"The padding is {padding.dtype} {padding.shape}, the sources are {shape}.")
 
@@ -177,6 +192,11 @@ def _check_sources(slices: tuple[Source, ...], job: Job) -> None:
         raise Refuse("A source has a Study or SOP Instance UID that is no UID.")
     if len({(source.sop_instance_uid, source.frame) for source in slices}) != len(slices):
         raise Refuse("A source is named twice.")
+    if "ContrastBolusAgent" in codes.OUTPUTS[job.kind].lost and any(
+        part10.text(source.dataset, "ContrastBolusAgent") or part10.items(source.dataset, "ContrastBolusAgentSequence")
+        for source in slices
+    ):
+        raise Refuse("A source was acquired with a contrast agent.", fix="Send the series from before it was given.")
     if modality == "MR" and not all(
         part10.text(source.dataset, keyword) for source in slices for keyword in ("ScanningSequence", "SequenceVariant")
     ):

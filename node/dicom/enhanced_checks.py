@@ -5,12 +5,14 @@ from itertools import pairwise
 
 from pydicom.dataset import Dataset
 
-from node.dicom import codes, geometry, keep, part10, uids, wording
+from node.dicom import codes, geometry, keep, part10, uids
+from node.dicom.claims import Claims
 from node.dicom.job import Job
 from node.dicom.multiframe import PER_FRAME, SHARED, MultiFrame
 from node.dicom.part10 import Part10
+from node.dicom.places import Finer, decimal
 from node.dicom.source_slices import Source
-from node.dicom.validate import labels, leftovers, source_images
+from node.dicom.validate import WIDENED, comments, labels, leftovers
 
 # Of the patient, the study and the pixels; the rest of the verbatim attributes stands in functional groups.
 _ROOT = (
@@ -18,6 +20,7 @@ _ROOT = (
     "AccessionNumber FrameOfReferenceUID Rows Columns BitsStored PixelRepresentation PatientPosition"
 )
 _PLANE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+_OF_SLICES = frozenset(("ImagePositionPatient", "SliceThickness"))  # others where a frame stands between slices
 _FRAME = (*_PLANE, "SliceThickness", "RescaleSlope", "RescaleIntercept", "IrradiationEventUID", "KVP")
 
 
@@ -47,6 +50,8 @@ def _identity(job: Job, written: Part10, sources: Sequence[Source]) -> Iterator[
     if part10.values(derived, "ImageType") != kind:
         yield "Image Type is not that of an Enhanced object of this kind"
     for keyword in _ROOT.split():
+        if keyword == WIDENED and codes.OUTPUTS[job.kind].rescaled:
+            continue
         if (part10.values(derived, keyword) or ()) != (part10.values(source, keyword) or ()):
             yield f"{keyword} is not that of the source"
     uid, series = written.sop_instance_uid, part10.text(derived, "SeriesInstanceUID")
@@ -61,26 +66,33 @@ def _identity(job: Job, written: Part10, sources: Sequence[Source]) -> Iterator[
         yield "the SOP Class is not that of the sources"
     if part10.text(derived, "PixelPresentation") != "MONOCHROME":
         yield "Pixel Presentation is not MONOCHROME"
-    if job.cautions and not (part10.raw(derived, 0x00204000) or b"").startswith(wording.CAUTION.encode("ascii")):
-        yield "Image Comments do not open with the caution"
+    yield from comments(job, part10.raw(derived, 0x00204000) or b"")
+    if any(0x6000 <= tag.group <= 0x60FF for tag in part10.elements(derived)):
+        yield "an Enhanced object has an overlay"
     listed = {
         part10.text(instance, "ReferencedSOPInstanceUID")
         for study in part10.items(derived, "SourceImageEvidenceSequence")
         for one in part10.items(study, "ReferencedSeriesSequence")
         for instance in part10.items(one, "ReferencedSOPSequence")
     }
-    if listed != {one.sop_instance_uid for one in sources}:
+    if listed != {one.sop_instance_uid for one in sources}.union(
+        uid for other in job.others for _, uid, _ in other.slices
+    ):
         yield "Source Image Evidence Sequence does not list the sources"
 
 
 def _frames(job: Job, made: MultiFrame, sources: Sequence[Source]) -> Iterator[str]:
-    if len(made.per_frame) != len(sources):
+    row, claims = codes.OUTPUTS[job.kind], Claims(job=job, sources=sources)
+    if len(made.per_frame) != len(sources) * job.factor:
         yield f"{len(made.per_frame)} frames are made of {len(sources)} slices"
         return
     depths_mm = []
-    for index, source in enumerate(sources, start=1):
+    for index in range(1, len(made.per_frame) + 1):
+        source = sources[claims.at(index)]
         single = part10.dataset_of({one.tag: one for one in made.as_single(index).values()})
         for keyword in _FRAME:
+            if row.finer and keyword in _OF_SLICES:
+                continue
             if (part10.values(single, keyword) or ()) != (part10.values(source.dataset, keyword) or ()):
                 yield f"{keyword} of frame {index} is not that of its source"
         for keyword, text in job.elements.items():
@@ -94,8 +106,12 @@ def _frames(job: Job, made: MultiFrame, sources: Sequence[Source]) -> Iterator[s
         if part10.values(frame_type, "FrameType") != part10.values(made.root, "ImageType"):
             yield f"Frame Type of frame {index} is not the Image Type"
         derivation = _derivation(made, index)
-        for wrong in source_images(part10.items(derivation, "SourceImageSequence"), sources, index):
+        for wrong in claims.source_images(part10.items(derivation, "SourceImageSequence"), index):
             yield f"frame {index}: {wrong}"
+        if row.finer:
+            yield from (f"frame {index}: {wrong}" for wrong in _between(claims, single, index))
+        if row.rescaled and len(part10.values(single, "WindowCenter") or ()) != 1:
+            yield f"the window of frame {index} is not the one of the series"
         done = [part10.text(code, "CodeValue") for code in part10.items(derivation, "DerivationCodeSequence")]
         if done != [job.derivation.value]:
             yield f"the derivation of frame {index} is not that of the job"
@@ -106,6 +122,13 @@ def _frames(job: Job, made: MultiFrame, sources: Sequence[Source]) -> Iterator[s
             yield f"frame {index}: {unreadable}"
     if any(one >= other for one, other in pairwise(depths_mm)):
         yield "the frames do not rise along their normal"
+
+
+def _between(claims: Claims, single: Dataset, index: int) -> Iterator[str]:
+    yield from claims.place(part10.values(single, "ImagePositionPatient") or (), index)
+    spacing = decimal(Finer.of(claims.sources, claims.job.factor).spacing_mm)
+    if {part10.text(single, keyword) for keyword in ("SliceThickness", "SpacingBetweenSlices")} != {spacing}:
+        yield "thickness and spacing are not those of the frames"
 
 
 def _derivation(made: MultiFrame, index: int) -> Dataset:

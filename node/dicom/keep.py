@@ -5,7 +5,7 @@ here is kept: exposure, protocol, timing, contrast and position describe the acq
 """
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
@@ -45,6 +45,7 @@ DROPPED = (
 )
 PERFORMED_STEP = range(0x00400241, 0x00400282)
 REQUEST_ATTRIBUTES = 0x00400275  # lies in that range and is kept
+BODY_PART = 0x00180015
 SECURITY_GROUP = 0x0400  # encrypted attributes, original attributes, MAC
 
 
@@ -69,12 +70,14 @@ TYPE_2_MR = f"{_TYPE_2} ScanOptions MRAcquisitionType EchoTime EchoTrainLength" 
 class Form:
     """What a kind of object makes different in taking over.
 
-    dropped: tags that its sources may have and it must not
-    type_2:  keywords that it has, empty if need be
+    dropped:   tags that its sources may have and it does not take over
+    type_2:    keywords that it has, empty if need be
+    body_part: Body Part Examined where the source has none; "" to leave it so
     """
 
     dropped: frozenset[int] = frozenset()
     type_2: tuple[str, ...]
+    body_part: str = ""
     has_frames: bool = False  # which say themselves on which side of the body they lie
 
 
@@ -84,6 +87,19 @@ CLASSIC = {
     "CT": Form(type_2=tuple(TYPE_2.split())),
     "MR": Form(type_2=tuple(TYPE_2_MR.split()), dropped=_NO_MR),
 }
+
+# Of the sources' own voxels, and of their own places (DICOM_SPEC 1.5).
+WINDOW = tags("WindowCenter WindowWidth WindowCenterWidthExplanation VOILUTFunction")
+PLACE = tags("ImagePositionPatient SliceLocation SliceThickness SpacingBetweenSlices")
+
+
+@cache
+def form(row: codes.Output) -> Form:
+    """The form of the single-frame images of a kind of output."""
+    dropped = tags(*row.lost) | (WINDOW if row.rescaled else frozenset()) | (PLACE if row.finer else frozenset())
+    base = CLASSIC[row.modality]
+    return replace(base, dropped=base.dropped | dropped, body_part=row.body_part)
+
 
 # Said anew of the object that holds all frames, or true of the source object only.
 _OF_THE_FRAMES = tags(
@@ -141,6 +157,8 @@ def kept(source: Dataset, *, signed: bool, form: Form) -> Dataset:
         del taken[BaseTag(number)]
     for keyword in _missing(taken, source, form):
         taken[Tag(keyword)] = _empty(keyword)
+    if lacks_body_part(source, form):
+        taken[Tag("BodyPartExamined")] = _body_part(form)
     return part10.dataset_of(taken)
 
 
@@ -176,6 +194,8 @@ class Keeper:
             del found[tag]
         for keyword in _missing(found, source, self._form):
             found[_number(keyword)] = self._empty[keyword]
+        if lacks_body_part(source, self._form):
+            found[BODY_PART] = _encoded(_body_part(self._form))
         return found
 
     def _encode(self, tag: int, element: Element, signed: bool) -> bytes | None:
@@ -199,6 +219,17 @@ def _unwanted(taken: Container[int], source: Dataset) -> Iterator[int]:
         yield 0x00080005
 
 
+def lacks_body_part(source: Dataset, form: Form) -> bool:
+    """Whether the node says for a source which part of the body it shows."""
+    return bool(form.body_part) and not part10.text(source, "BodyPartExamined")
+
+
+def _body_part(form: Form) -> RawDataElement:
+    value = form.body_part.encode("ascii")
+    value += b" " * (len(value) % 2)
+    return RawDataElement(Tag(BODY_PART), "CS", len(value), value, 0, False, True)
+
+
 def _missing(taken: Container[int], source: Dataset, form: Form) -> Iterator[str]:
     yield from (keyword for keyword in form.type_2 if _number(keyword) not in taken)
     # Type 2C: where nobody says that the body part is single, the side is stated as unknown instead of left open.
@@ -206,7 +237,7 @@ def _missing(taken: Container[int], source: Dataset, form: Form) -> Iterator[str
         not form.has_frames
         and _number("Laterality") not in taken
         and _number("ImageLaterality") not in taken
-        and part10.text(source, "BodyPartExamined") not in UNPAIRED
+        and (part10.text(source, "BodyPartExamined") or form.body_part) not in UNPAIRED
     ):
         yield "Laterality"
     # Type 2C of an MR image: where the sequence inverts, the time is stated, as unknown if need be (PS3.3 C.8.3.1).

@@ -14,6 +14,7 @@ from pydicom.tag import Tag
 from node.dicom import codes, keep, part10, template
 from node.dicom.codes import Code
 from node.dicom.job import Job, Other
+from node.dicom.places import OF_THE_GRID, Places, Reference
 from node.dicom.source_slices import Source
 from node.dicom.wording import derivation_description, image_comments, local_start, series_description
 
@@ -59,59 +60,63 @@ def common(
     if part10.text(first, "BitsAllocated") == "8":  # a CT or MR image has 16 (PS3.3 C.8.2.1.1.4, C.8.3.1.1.2)
         said.BitsAllocated = 16
     _add_private_block(said, job)
-    return part10.dataset_of(part10.elements(said) | {Tag("SeriesDescription"): series_description(job.marker, first)})
+    described = series_description(job.marker, first, echoes=codes.OUTPUTS[job.kind].echoes)
+    return part10.dataset_of(part10.elements(said) | {Tag("SeriesDescription"): described})
 
 
 class Images:
-    """What an image says that its neighbours don't: identity, sources, equipment, comments, lossy history.
+    """What an image says that its neighbours don't: identity, place, sources, equipment, comments, lossy history.
 
     sources: in geometric order
     """
 
-    def __init__(self, job: Job, sources: Sequence[Source], study_uid: str) -> None:
-        self._job, self._sources, self._study_uid = job, sources, study_uid
+    def __init__(self, job: Job, sources: Sequence[Source], study_uid: str, places: Places) -> None:
+        self._job, self._sources, self._study_uid, self._places = job, sources, study_uid, places
+        self._own = [(one.sop_class_uid, one.sop_instance_uid, one.frame) for one in sources]
+        self.comment = bool(job.cautions or codes.OUTPUTS[job.kind].comment)
         self._code = template.sequence(0x0040A170, [_joined(code_item(codes.SOURCE_IMAGE))])
         self._items: dict[tuple[bytes, ...], list[bytes]] = {}
         self._comments: dict[bytes, bytes] = {}
-        self._references: dict[tuple[int, bool], bytes] = {}
+        self._references: dict[Reference, bytes] = {}
 
     def of(self, index: int) -> dict[int, bytes]:
         """Tag -> element of image `index`, 1..N in geometric order."""
-        source, element = self._sources[index - 1], template.element
+        source, element = self._sources[self._places.source(index)], template.element
         said = {
             0x00080018: element(0x00080018, "UI", self._job.instance_uid(self._study_uid, index)),
             0x00200013: element(0x00200013, "IS", str(index)),
             0x00082112: self.source_images(index),
             0x0018A001: template.sequence(0x0018A001, self.equipment(source)),
         }
-        if self._job.cautions:
+        if self.comment:
             said[0x00204000] = self.comments(source)
+        if self._places.finer is not None:
+            said |= self._places.finer.elements(index)
         return said | lossy(source)
 
     def source_images(self, index: int) -> bytes:
-        """Source Image Sequence (0008,2112): the co-located slice, then all within the z-support, nearest first."""
-        at, reach, total = index - 1, self._job.z_support, len(self._sources)
-        near = range(max(0, at - reach), min(total, at + reach + 1))
-        order = sorted(near, key=lambda other: (abs(other - at), other))
-        return template.sequence(0x00082112, [self._reference(other, same_place=other == at) for other in order])
+        """Source Image Sequence (0008,2112) of image `index`."""
+        return template.sequence(0x00082112, map(self._reference, self._places.references(index)))
 
-    def _reference(self, at: int, *, same_place: bool) -> bytes:
-        if (at, same_place) not in self._references:
-            self._references[at, same_place] = self._packed(at, same_place)
-        return self._references[at, same_place]
+    def _reference(self, reference: Reference) -> bytes:
+        if reference not in self._references:
+            self._references[reference] = self._packed(*reference)
+        return self._references[reference]
 
-    def _packed(self, at: int, same_place: bool) -> bytes:
-        source, element = self._sources[at], template.element
+    def _packed(self, series: int, at: int, same_place: bool) -> bytes:
+        slices = self._own if series == OF_THE_GRID else self._job.others[series].slices
+        class_uid, instance_uid, frame = slices[at]
+        element = template.element
         return (
-            element(0x00081150, "UI", source.sop_class_uid)
-            + element(0x00081155, "UI", source.sop_instance_uid)
-            + (element(0x00081160, "IS", str(source.frame)) if source.frame else b"")
+            element(0x00081150, "UI", class_uid)
+            + element(0x00081155, "UI", instance_uid)
+            + (element(0x00081160, "IS", str(frame)) if frame else b"")
             + element(0x0028135A, "CS", "YES" if same_place else "NO")
             + self._code
         )
 
     def comments(self, source: Source) -> bytes:
-        """Image Comments (0020,4000): the caution, then the source's own."""
+        """Image Comments (0020,4000): ours, then the source's own."""
         own = part10.raw(source.dataset, 0x00204000) or b""
         if own not in self._comments:
             made = image_comments(self._job, source.dataset)

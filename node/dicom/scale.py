@@ -1,7 +1,7 @@
 """From the values of a result to the stored values of a derived image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from node.dicom import geometry, part10
 from node.dicom.source_slices import Source
+from node.dicom.whole import Whole
 from node.errors import Refuse
 
 _DESCRIBING = (0x00280100, 0x00280101, 0x00280103, 0x00280120, 0x00280121, 0x00281052, 0x00281053)
@@ -77,8 +78,14 @@ class Scales:
     of the sources where they agree, else the finest one that holds what any of them can hold.
     """
 
-    def __init__(self, sources: Sequence[Source], *, stated: bool = False) -> None:
-        """Read them; `stated`: each image states its own, as a frame of an Enhanced MR does."""
+    def __init__(self, sources: Sequence[Source], *, stated: bool = False, whole: Whole | None = None) -> None:
+        """Read them.
+
+        stated: each image states its own, as a frame of an Enhanced MR does
+        whole:  of a result whose values may lie beyond those of its sources: where the bits of the sources do not hold
+                them, all slices are stored in 16
+        raises: Refuse if 16 bits do not hold them either
+        """
         known: dict[tuple[bytes | None, ...], Scale] = {}
         self._all: list[Scale] = []
         for source in sources:
@@ -88,9 +95,33 @@ class Scales:
             self._all.append(known[key])
         if sources[0].modality == "MR" and len(known) > 1 and not stated:
             self._all = [_spanning(list(known.values()))] * len(sources)
+        self.bits: int | None = None  # stored where it is not what the sources say
+        if whole is not None and not all(map(_holds, self._all, _ranges(whole, len(sources)))):
+            self.bits, self._all = 16, [_in_16_bits(scale) for scale in self._all]
+            if not all(map(_holds, self._all, _ranges(whole, len(sources)))):
+                highest = float(np.nanmax(whole.highest))
+                raise Refuse(f"The result reaches {highest:g}, which 16 bits in the unit of its source do not hold.")
 
     def __getitem__(self, index: int) -> Scale:
         return self._all[index]
+
+
+def _ranges(whole: Whole, slices: int) -> list[tuple[float, float]]:
+    """Lowest and highest value of the images in the place of each source slice; NaN where there is only padding."""
+    lowest, highest = whole.lowest.reshape(slices, -1), whole.highest.reshape(slices, -1)
+    return [
+        (float(np.fmin.reduce(low)), float(np.fmax.reduce(high))) for low, high in zip(lowest, highest, strict=True)
+    ]
+
+
+def _holds(scale: Scale, ends: tuple[float, float]) -> bool:
+    stored = [np.rint((value - scale.intercept) / scale.slope) for value in ends if np.isfinite(value)]
+    return all(scale.lowest <= value <= scale.highest for value in stored)
+
+
+def _in_16_bits(scale: Scale) -> Scale:
+    lowest, highest = (-(1 << 15), (1 << 15) - 1) if scale.signed else (0, (1 << 16) - 1)
+    return replace(scale, lowest=lowest, highest=highest)
 
 
 def _spanning(scales: Sequence[Scale]) -> Scale:

@@ -5,14 +5,16 @@ the minimum of the pixels it no longer has. These checks do, before anything lea
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
-from node.dicom import codes, geometry, keep, part10, uids, wording
+from node.dicom import codes, keep, overlay, part10, raw, template, uids, wording
+from node.dicom.claims import Claims
 from node.dicom.job import Job
 from node.dicom.part10 import Part10
+from node.dicom.places import LOCATION, Finer, decimal
 from node.dicom.source_slices import Source
 from node.dicom.wording import LONGEST_DERIVATION, LONGEST_DESCRIPTION
 
@@ -23,7 +25,9 @@ VERBATIM = (
     "BitsStored PixelRepresentation AcquisitionDate AcquisitionTime ContrastBolusAgent PatientPosition"
 )
 RESCALE = "RescaleSlope RescaleIntercept"  # verbatim in CT; an MR image has none
-_PLANE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+MOVED = "ImagePositionPatient"  # of an image between the slices of its source
+WIDENED = "BitsStored"  # where the result's values need more than those of its source
+_FINER = range(2, 9)  # images for one source slice
 _OUR_KERNEL = re.compile(r"(?=.{6,16}$)AI [^\\>]+>[^\\>]+")  # SH: at most 16 characters, one value
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")  # PS3.5 6.2, CS
 
@@ -50,6 +54,12 @@ def job(job: Job) -> list[str]:
     kernel = job.elements.get("ConvolutionKernel")
     if kernel is not None and not _OUR_KERNEL.fullmatch(kernel):
         wrong.append(f"Convolution Kernel {kernel!a} could pass for a scanner's")
+    if not job.marker.startswith(row.opening):
+        wrong.append(f"the marker {job.marker!a} does not open with {row.opening!a}")
+    if row.measured not in job.note:
+        wrong.append(f"its note does not say the measured {row.measured}")
+    if (job.factor not in _FINER or not job.z_support) if row.finer else job.factor != 1:
+        wrong.append(f"{job.factor} images for one slice, with {job.z_support} neighbours, are none of {job.kind}")
     if not -(2**31) <= job.series_number < 2**31:
         wrong.append(f"Series Number {job.series_number} is no IS")
     return wrong
@@ -65,17 +75,25 @@ class Series:
     job: Job
     sources: Sequence[Source]
     modality: str = field(init=False)
-    classes: Mapping[str, str] = field(init=False)  # of the sources, by SOP Instance UID
+    row: codes.Output = field(init=False)
+    claims: Claims = field(init=False)
+    named: frozenset[str] = field(init=False)  # SOP Instance UIDs of all sources
+    verbatim: tuple[str, ...] = field(init=False)  # keywords
     seen: dict[str, int] = field(default_factory=dict)  # SOP Instance UID -> index; an image may be checked again
-    depths_mm: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.classes = {source.sop_instance_uid: source.sop_class_uid for source in self.sources}
-        self.modality = self.sources[0].modality
+        self.modality, self.row = self.sources[0].modality, codes.OUTPUTS[self.job.kind]
+        self.claims = Claims(job=self.job, sources=self.sources)
+        self.named = frozenset(one.sop_instance_uid for one in self.sources).union(
+            uid for other in self.job.others for _, uid, _ in other.slices
+        )
+        other = self.row.lost.union([MOVED] * self.row.finer, [WIDENED] * self.row.rescaled)
+        keywords = f"{VERBATIM} {RESCALE if self.modality == 'CT' else ''}".split()
+        self.verbatim = tuple(keyword for keyword in keywords if keyword not in other)
 
     def image(self, written: Part10, index: int) -> list[str]:
         """Violations of image `index` (1..N), as facts without patient data; empty when it may leave."""
-        source = self.sources[index - 1]
+        source = self.sources[self.claims.at(index)]
         derived = written.dataset
         return [
             *labels(self.job, derived),
@@ -83,46 +101,65 @@ class Series:
             *self._identity(written, source.dataset, index),
             *self._references(derived, index),
             *leftovers(derived),
-            *self.rises(index),
+            *self._pixels(derived, source.dataset),
+            *self._place(derived, index),
+            *self.claims.rises(index),
         ]
 
     def identifies(self, uid: str, index: int) -> Iterator[str]:
         """What is wrong with the SOP Instance UID of image `index`."""
         if not uids.is_well_formed(uid):
             yield "the SOP Instance UID is no UID"
-        if uid in self.classes or self.seen.setdefault(uid, index) != index:
+        if uid in self.named or self.seen.setdefault(uid, index) != index:
             yield "the SOP Instance UID is that of another instance"
-
-    def rises(self, index: int) -> Iterator[str]:
-        """Whether image `index` lies behind the one before it, along the normal that its source states."""
-        try:
-            if index > 1 and self._depth_mm(index) <= self._depth_mm(index - 1):
-                yield "the slices do not rise along their normal"
-        except geometry.Unreadable as unreadable:
-            yield str(unreadable)
-
-    def _depth_mm(self, index: int) -> float:
-        if index not in self.depths_mm:
-            header = {keyword: part10.values(self.sources[index - 1].dataset, keyword) or () for keyword in _PLANE}
-            grid = geometry.Grid.of(header)
-            self.depths_mm[index] = float(grid.position @ grid.normal)
-        return self.depths_mm[index]
 
     def _elements(self, derived: Dataset) -> Iterator[str]:
         for keyword, text in self.job.elements.items():
             if part10.values(derived, keyword) != (text,):
                 yield f"{keyword} is not what the job says"
-        comment = part10.raw(derived, 0x00204000) or b""
-        if self.job.cautions and not comment.startswith(wording.CAUTION.encode("ascii")):
-            yield "Image Comments do not open with the caution"
+        yield from comments(self.job, part10.raw(derived, 0x00204000) or b"")
         if part10.values(derived, "ImageType") != self.job.image_type:
             yield "Image Type is not what the job says"
         if self.modality == "MR" and any(tag in keep.CLASSIC["MR"].dropped for tag in part10.elements(derived)):
             yield "an MR image states a rescale"
+        for keyword in self.row.lost:
+            if keyword in derived:
+                yield f"{keyword} is not true of {self.job.kind}"
+
+    def _pixels(self, derived: Dataset, source: Dataset) -> Iterator[str]:
+        """Bits, window, and the words in the overlay."""
+        stored, high = part10.text(derived, "BitsStored"), part10.text(derived, "HighBit")
+        if self.row.rescaled:
+            if stored not in (part10.text(source, "BitsStored"), "16") or high != str(int(stored) - 1):
+                yield f"Bits Stored {stored} and High Bit {high} do not agree"
+            if any(len(part10.values(derived, keyword) or ()) != 1 for keyword in ("WindowCenter", "WindowWidth")):
+                yield "the window is not the one of the series"
+            if "WindowCenterWidthExplanation" in derived or "VOILUTFunction" in derived:
+                yield "the window is still explained as that of the source"
+        planes = {int(tag) for tag in part10.elements(derived) if 0x6000 <= tag.group <= 0x60FF}
+        wanted: dict[int, bytes] = {}
+        if self.row.overlay:
+            rows, columns = (int(part10.text(derived, keyword)) for keyword in ("Rows", "Columns"))
+            wanted = raw.values(template.data_set(overlay.elements(self.row.overlay, rows, columns)))
+        if planes != wanted.keys() or any(part10.raw(derived, tag) != value for tag, value in wanted.items()):
+            yield "the overlay is not the one that marks this kind of image"
+
+    def _place(self, derived: Dataset, index: int) -> Iterator[str]:
+        if self.row.body_part and not part10.text(derived, "BodyPartExamined"):
+            yield "Body Part Examined is not stated"
+        if not self.row.finer:
+            return
+        yield from self.claims.place(part10.values(derived, MOVED) or (), index)
+        finer = Finer.of(self.sources, self.job.factor)
+        stated = {part10.text(derived, keyword) for keyword in ("SliceThickness", "SpacingBetweenSlices")}
+        if stated != {decimal(finer.spacing_mm)} or f"{finer.spacing_mm:.3g}mm spacing" not in self.job.marker:
+            yield "thickness, spacing and Series Description are not those of the images"
+        if (part10.raw(derived, LOCATION) or b"") != finer.elements(index).get(LOCATION, b"")[8:]:
+            yield "Slice Location is not that of the image"
 
     def _identity(self, written: Part10, source: Dataset, index: int) -> Iterator[str]:
         derived = written.dataset
-        for keyword in f"{VERBATIM} {RESCALE if self.modality == 'CT' else ''}".split():
+        for keyword in self.verbatim:
             if (part10.values(derived, keyword) or ()) != (part10.values(source, keyword) or ()):
                 yield f"{keyword} is not that of the source"
         uid, series = written.sop_instance_uid, part10.text(derived, "SeriesInstanceUID")
@@ -138,39 +175,15 @@ class Series:
 
     def _references(self, derived: Dataset, index: int) -> Iterator[str]:
         items = part10.items(derived, "SourceImageSequence")
-        yield from source_images(items, self.sources, index)
+        yield from self.claims.source_images(items, index)
         if index == 1:  # the sequence is encoded once and is the same in every image of the series
             listed = {
                 part10.text(instance, "ReferencedSOPInstanceUID")
                 for item in part10.items(derived, "ReferencedSeriesSequence")
                 for instance in part10.items(item, "ReferencedInstanceSequence")
             }
-            if not listed.issuperset(self.classes):
+            if not listed.issuperset(self.named):
                 yield "Referenced Series Sequence does not list every source"
-
-
-def source_images(items: Sequence[Dataset], sources: Sequence[Source], index: int) -> Iterator[str]:
-    """What is wrong with the Source Image Sequence (0008,2112) of image or frame `index`."""
-    known = {(source.sop_class_uid, source.sop_instance_uid, source.frame) for source in sources}
-    named = [
-        (
-            part10.text(item, "ReferencedSOPClassUID"),
-            part10.text(item, "ReferencedSOPInstanceUID"),
-            int(part10.text(item, "ReferencedFrameNumber") or 0),
-        )
-        for item in items
-    ]
-    own = sources[index - 1]
-    if named[:1] != [(own.sop_class_uid, own.sop_instance_uid, own.frame)]:
-        yield "the first source image is not the co-located slice"
-    if not known.issuperset(named):
-        yield "a source image is not one of the sources"
-    for number, item in enumerate(items):
-        if part10.text(item, "SpatialLocationsPreserved") != ("NO" if number else "YES"):
-            yield "Spatial Locations Preserved is wrong"
-        purposes = part10.items(item, "PurposeOfReferenceCodeSequence")
-        if [part10.text(code, "CodeValue") for code in purposes] != [codes.SOURCE_IMAGE.value]:
-            yield "the purpose of a source image is not 121322"
 
 
 def labels(job: Job, derived: Dataset, derivation: Dataset | None = None) -> Iterator[str]:
@@ -198,6 +211,8 @@ def labels(job: Job, derived: Dataset, derivation: Dataset | None = None) -> Ite
     described = part10.raw(derived if derivation is None else derivation, 0x00082111) or b""
     if not 0 < len(described) <= LONGEST_DERIVATION:
         yield "Derivation Description is empty or too long"
+    if any(text.encode("ascii") not in described for text in (job.note, codes.OUTPUTS[job.kind].remark)):
+        yield "Derivation Description does not say what its reader has to know"
     lossy = part10.values(derived, "LossyImageCompression")
     if lossy not in (("00",), ("01",)):
         yield "Lossy Image Compression is not stated"
@@ -205,6 +220,14 @@ def labels(job: Job, derived: Dataset, derivation: Dataset | None = None) -> Ite
         part10.values(derived, "LossyImageCompressionRatio") and part10.values(derived, "LossyImageCompressionMethod")
     ):
         yield "Lossy Image Compression is 01 without ratio and method"
+
+
+def comments(job: Job, comment: bytes) -> Iterator[str]:
+    """What is wrong with Image Comments (0020,4000)."""
+    if job.cautions and not comment.startswith(wording.CAUTION.encode("ascii")):
+        yield "Image Comments do not open with the caution"
+    if codes.OUTPUTS[job.kind].comment.encode("ascii") not in comment:
+        yield "Image Comments do not say what the image is"
 
 
 def leftovers(derived: Dataset) -> Iterator[str]:

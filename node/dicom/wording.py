@@ -10,7 +10,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from node.dicom import part10
+from node.dicom import codes, part10
 from node.dicom.job import Job
 from node.dicom.part10 import BROKEN
 from node.errors import Refuse
@@ -33,12 +33,13 @@ def local_start(started: datetime, source: Dataset) -> tuple[str, str]:
     return moment.strftime("%Y%m%d"), moment.strftime("%H%M%S.%f" if moment.microsecond else "%H%M%S")
 
 
-def series_description(marker: str, source: Dataset) -> RawDataElement:
+def series_description(marker: str, source: Dataset, *, echoes: bool = True) -> RawDataElement:
     """Series Description (0008,103E): the marker, then the source's own words as far as 64 characters reach.
 
+    echoes: whether those follow; else the marker stands alone
     The source's bytes are kept; only a text that is too long is decoded, cut between characters and encoded again.
     """
-    value = (part10.raw(source, 0x0008103E) or b"").strip(b" \0")
+    value = (part10.raw(source, 0x0008103E) or b"").strip(b" \0") if echoes else b""
     opening = f"{marker} - ".encode("ascii")
     description = marker.encode("ascii")
     allowed = LONGEST_DESCRIPTION - len(opening)
@@ -65,16 +66,18 @@ def derivation_description(job: Job, series_number: str) -> str:
     return (
         f"{job.operation} by {job.model} {job.model_version}; input series {number}; parameters {parameters}; "
         f"not a scanner reconstruction. Weights sha256:{job.weights_sha256[:20]}. {_checked(job)}"
+        + "".join(f" {text}" for text in (job.note, codes.OUTPUTS[job.kind].remark) if text)
     )
 
 
 def image_comments(job: Job, source: Dataset) -> RawDataElement:
-    """Image Comments (0020,4000) of a result that leaves with a caution: ours, then the source's own bytes.
+    """Image Comments (0020,4000): the caution, what the kind of image owes its reader, then the source's own bytes.
 
     Ours is ASCII, in which every character set of DICOM begins; what has no room in LT is cut from the end of the
     source's, and it is left out whole where cutting could break a character.
     """
-    ours = f"{CAUTION}: {', '.join(job.cautions)[:400]}. Compare with the original images.".encode("ascii")
+    caution = f"{CAUTION}: {', '.join(job.cautions)[:400]}. Compare with the original images." if job.cautions else ""
+    ours = " ".join(text for text in (caution, codes.OUTPUTS[job.kind].comment) if text).encode("ascii")
     own = (part10.raw(source, 0x00204000) or b"").strip(b" \0")
     value = ours + b" " + own if own and len(ours) + 1 + len(own) <= LONGEST_COMMENT else ours
     value += b" " * (len(value) % 2)

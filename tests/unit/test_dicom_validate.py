@@ -76,7 +76,7 @@ def wrong_purpose(ds: Dataset) -> None:
         (setting("OperatorsName", "A^B"), "(0008,1070) is left over from the source"),
         (setting("PerformedProcedureStepID", "1"), "(0040,0253) is left over from the source"),
         (setting("InstanceNumber", 2), "Instance Number is not 1"),
-        (setting("SourceImageSequence", []), "the first source image is not the co-located slice"),
+        (setting("SourceImageSequence", []), "the first source image is not the slice in its place"),
         (setting("ReferencedSeriesSequence", []), "Referenced Series Sequence does not list every source"),
         (foreign_source, "a source image is not one of the sources"),
         (wrong_purpose, "the purpose of a source image is not 121322"),

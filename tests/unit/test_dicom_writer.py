@@ -282,9 +282,9 @@ def other_purpose(values: dict[int, bytes]) -> None:
         (put(0x0018A001, b""), "Contributing Equipment does not name the network"),
         (put(0x00282110, b"01"), "Lossy Image Compression is not what the source says"),
         (put(0x00204000, b"a comment "), "Image Comments are not those of the source"),
-        (other_source, "the first source image is not the co-located slice"),
-        (source_less, "the further source images are not those within the z-support"),
-        (other_purpose, "the first source image is not the co-located slice"),
+        (other_source, "the first source image is not the slice in its place"),
+        (source_less, "the source images are not those within the z-support"),
+        (other_purpose, "the first source image is not the slice in its place"),
     ],
 )
 def test_a_difference_is_found(case: Any, spoil: Callable[[dict[int, bytes]], Any], found: str) -> None:
