@@ -5,6 +5,7 @@ SimNIBS charm (Puonti et al. 2020) for the rest of the head. Arrays are (z, y, x
 """
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +69,15 @@ def read_head(data: Path, number: int) -> Head:
 
 def smoothed(volume: Volume, radius: int) -> Volume:
     """Mean over a cube of 2 radius + 1 voxels, the border repeated."""
+    share = np.float32(1.0 / (2 * radius + 1))
     for axis in range(3):
-        widths = [(radius + 1, radius) if k == axis else (0, 0) for k in range(3)]
-        sums = np.cumsum(np.pad(volume, widths, mode="edge"), axis=axis, dtype=np.float64)
         size = volume.shape[axis]
-        high = sums.take(range(2 * radius + 1, 2 * radius + 1 + size), axis=axis)
-        volume = ((high - sums.take(range(size), axis=axis)) / (2 * radius + 1)).astype(np.float32)
+        wide = np.pad(volume, [(radius, radius) if k == axis else (0, 0) for k in range(3)], mode="edge")
+        before = (slice(None),) * axis
+        made = wide[(*before, slice(0, size))].copy()
+        for shift in range(1, 2 * radius + 1):
+            made += wide[(*before, slice(shift, shift + size))]
+        volume = made * share
     return volume
 
 
@@ -86,12 +90,13 @@ def softened(volume: Volume) -> Volume:
     return volume
 
 
-def tissue(head: Head, rng: np.random.Generator) -> Volume:
+def tissue(labels: NDArray[np.int16], rng: np.random.Generator) -> Volume:
     """Signal of everything but vessels, 1 = fresh arterial blood: 20 to 40 %, fluid dark, fat as it comes.
 
     Contrast between tissues is drawn anew, and a texture of 2 to 5 % lies on each of them.
 
-    returns: (z, y, x) float32 at 1 mm
+    labels:  (z, y, x), a head or a part of one, at 1 mm
+    returns: (z, y, x) float32
     """
     white = rng.uniform(0.24, 0.40)
     grey = white * rng.uniform(0.78, 0.98)
@@ -107,36 +112,34 @@ def tissue(head: Head, rng: np.random.Generator) -> Volume:
     table[_VEIN] = muscle * rng.uniform(0.8, 1.3)
     table[_MUCOSA] = white * rng.uniform(0.9, 1.6)
     table[_BONE], table[_MARROW] = rng.uniform(0.02, 0.08), fat * rng.uniform(0.3, 0.8)
-    made = table[np.clip(head.labels, 0, 599)]
+    made = table[np.clip(labels, 0, 599)]
     # Fat lies in lobes between muscles; the label map tells the two of them not apart.
     lobes = smoothed(rng.standard_normal(made.shape, dtype=np.float32), 2)
     share = np.clip(0.6 + lobes * np.float32(18.0), 0.0, 1.0)
-    made = np.where(head.labels == _OTHER, muscle + (np.float32(fat) - muscle) * share, made)
+    made = np.where(labels == _OTHER, muscle + (np.float32(fat) - muscle) * share, made)
     fine = softened(rng.standard_normal(made.shape, dtype=np.float32))
     coarse = smoothed(rng.standard_normal(made.shape, dtype=np.float32), 1)
     grain = np.float32(rng.uniform(0.02, 0.05)) * (2.3 * fine + 3.7 * coarse)
     return np.asarray(softened((made * (1.0 + np.clip(grain, -0.3, 0.3))).astype(np.float32)), dtype=np.float32)
 
 
-def sampled(volume: Volume, points: tuple[Point, Point, Point]) -> Volume:
-    """Trilinear values at mm positions that broadcast to (z, y, x); the border repeats."""
-    made = None
+def sampled(volumes: Sequence[Volume], points: tuple[Point, Point, Point]) -> list[Volume]:
+    """Trilinear values of volumes of one shape at mm positions that broadcast to (z, y, x); the border repeats."""
     shape = np.broadcast_shapes(*(axis.shape for axis in points))
-    flat = volume.ravel()
-    floors, parts = [], []
-    for axis, size in zip(points, volume.shape, strict=True):
-        at = np.clip(axis, 0.0, size - 1.001)
-        low = np.floor(at)
-        floors.append(low.astype(np.int32))
-        parts.append((at - low).astype(np.float32))
-    strides = (volume.shape[1] * volume.shape[2], volume.shape[2], 1)
-    base = sum((floor * stride for floor, stride in zip(floors, strides, strict=True)), start=np.int32(0))
+    stride = (volumes[0].shape[1] * volumes[0].shape[2], volumes[0].shape[2], 1)
+    base, parts = np.zeros(shape, dtype=np.int32), []
+    for axis, size, step in zip(points, volumes[0].shape, stride, strict=True):
+        at = np.clip(axis, 0.0, size - 1.001).astype(np.float32)
+        low = at.astype(np.int32)
+        base += low * np.int32(step)
+        parts.append(at - low)
+    made = [np.zeros(shape, dtype=np.float32) for _ in volumes]
     for corner in range(8):
         steps = [(corner >> (2 - k)) & 1 for k in range(3)]
-        weight: Volume = np.ones((1, 1, 1), dtype=np.float32)
+        weight = np.ones(shape, dtype=np.float32)
         for part, step in zip(parts, steps, strict=True):
-            weight = weight * (part if step else 1.0 - part)
-        offset = sum(step * stride for step, stride in zip(steps, strides, strict=True))
-        term = weight * flat[base + np.int32(offset)]
-        made = term if made is None else made + term
-    return np.broadcast_to(np.asarray(made, dtype=np.float32), shape)
+            weight *= part if step else 1.0 - part
+        near = base + np.int32(sum(a * b for a, b in zip(steps, stride, strict=True)))
+        for one, volume in zip(made, volumes, strict=True):
+            one += weight * volume.ravel()[near]
+    return made

@@ -135,8 +135,11 @@ def _refined(view: View) -> tuple[View, tuple[int, int, int]]:
 def _pooled(volume: Volume, split: tuple[int, int, int]) -> Volume:
     for axis, part in enumerate(split):
         if part > 1:
-            shape = (*volume.shape[:axis], volume.shape[axis] // part, part, *volume.shape[axis + 1 :])
-            volume = volume.reshape(shape).mean(axis=axis + 1)
+            before = (slice(None),) * axis
+            made = volume[(*before, slice(0, None, part))].copy()
+            for shift in range(1, part):
+                made += volume[(*before, slice(shift, None, part))]
+            volume = made / np.float32(part)
     return volume
 
 
@@ -156,10 +159,8 @@ def shown(head: Head, rng: np.random.Generator, view: View, diameters_mm: list[f
         length = float(rng.uniform(90.0, 220.0)) * np.sqrt(max(group, 0.3) / 1.5)
         arterial[own] *= saturation(path[own], 1.0, steady, float(length))
     arterial[np.array(tree.kind) != ARTERY] = np.array(tree.gain)[np.array(tree.kind) != ARTERY]
-    axes = (np.arange(float(view.shape[0])), np.arange(float(view.shape[1])), np.arange(float(view.shape[2])))
-    at = view.to_head(axes)
-    signal = np.array(sampled(tissue(head, rng), at))
-    there = sampled((head.labels > 0).astype(np.float32), at) > 0.5
+    signal, inside, brain = _around(head, rng, view)
+    there = inside > 0.5
     for kind in (1 - ARTERY, ARTERY):
         share, value = drawn(tree, kind, view, arterial)
         share = share * there
@@ -168,7 +169,34 @@ def shown(head: Head, rng: np.random.Generator, view: View, diameters_mm: list[f
         view=view,
         signal=signal,
         arteries=share,
-        brain=sampled(head.brain, at) > 0.35,
+        brain=brain > 0.35,
         aneurysms=tuple(tree.aneurysms),
         tree=tree,
     )
+
+
+def _around(head: Head, rng: np.random.Generator, view: View) -> tuple[Volume, Volume, Volume]:
+    """Tissue, head and brain on the view's grid; read at every second plane, since they are known to a millimetre."""
+    corners = view.to_head(tuple(np.array([-2.0, length + 1.0]) for length in view.shape))  # type: ignore[arg-type]  # of three
+    low = [int(max(np.floor(axis.min()) - 2, 0)) for axis in corners]
+    box = tuple(
+        slice(start, max(int(min(np.ceil(axis.max()) + 3, size)), start + 2))
+        for start, axis, size in zip(low, corners, head.labels.shape, strict=True)
+    )
+    labels = head.labels[box]
+    known = (tissue(labels, rng), (labels > 0).astype(np.float32), np.ascontiguousarray(head.brain[box]))
+    count = view.shape[0] // 2 + 1
+    planes = [np.arange(2.0 * k, min(2.0 * (k + 4), 2.0 * count), 2.0) for k in range(0, count, 4)]
+    rows, columns = np.arange(float(view.shape[1])), np.arange(float(view.shape[2]))
+    parts = []
+    for part in planes:
+        at = view.to_head((part, rows, columns))
+        parts.append(sampled(known, (at[0] - low[0], at[1] - low[1], at[2] - low[2])))
+    found = []
+    for k in range(3):
+        half = np.concatenate([part[k] for part in parts])
+        full = np.empty(view.shape, dtype=np.float32)
+        full[::2] = half[: (view.shape[0] + 1) // 2]
+        full[1::2] = 0.5 * (half[:-1] + half[1:])[: view.shape[0] // 2]
+        found.append(full)
+    return found[0], found[1], found[2]
