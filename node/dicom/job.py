@@ -124,6 +124,14 @@ class Job:
         """Dimension Organization UID (0020,9164) of that object."""
         return self._instance_uid(study_uid, role="dimensions", index=1)
 
+    def map_uid(self, study_uid: str) -> str:
+        """SOP Instance UID of the map beside the images."""
+        return self._instance_uid(study_uid, role="map", index=1)
+
+    def map_dimension_uid(self, study_uid: str) -> str:
+        """Dimension Organization UID (0020,9164) of the map."""
+        return self._instance_uid(study_uid, role="map dimensions", index=1)
+
     def _instance_uid(self, study_uid: str, *, role: str, index: int) -> str:
         return uids.instance_uid(kind=self.kind, study_uid=study_uid, role=role, index=index, **self._identity())
 
