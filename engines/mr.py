@@ -15,7 +15,8 @@ Mask = NDArray[np.bool_]
 _INNER = 0.72  # of the head's extent about its middle, in the plane: beyond lie scalp and marrow, bright with fat
 _ENDS = 0.12  # of the slices at either end: neck and vertex
 _BINS = 200
-_MODE = 0.35  # a mode counts if it is at least so high as the highest one
+_MODE = 0.35  # a mode of T1 counts if it is at least so high as the highest one
+_DARK_MODE = 0.6  # of T2 and FLAIR; lower ones are muscle of the face
 _NEAR = 0.1  # white matter: within so much of the mode
 _LEAST = 200  # voxels
 
@@ -31,7 +32,7 @@ def white_matter(t1: Volume) -> Mask:
     values = _pairs(t1)[inner]
     if values.size < _LEAST or not np.isfinite(values).all():
         raise ValueError(f"only {values.size} voxels of tissue, or values that are no numbers")
-    peak = _mode(values, brightest=True)
+    peak = _modes(values, _MODE)[-1]
     for _ in range(3):  # the middle of the mode, not its highest bin
         peak = float(np.median(values[np.abs(values - peak) < _NEAR * peak]))
     # Grey matter is darker: in an image of poor contrast the bright side of the mode holds less of it.
@@ -55,21 +56,20 @@ def white_matter_peak(voxels: Volume, white: Mask | None = None) -> float:
     if white is None:
         return float(np.median(values))
     # Of what T1 cannot tell apart, white matter is the darker part in T2 and FLAIR.
-    low = _mode(values, brightest=False)
+    low = _modes(values, _DARK_MODE)[0]
     return float(np.median(values[np.abs(values - low) < _NEAR * low]))
 
 
-def _mode(values: NDArray[np.floating[Any]], *, brightest: bool) -> float:
-    """The brightest or darkest mode that is at least _MODE as high as the highest."""
+def _modes(values: NDArray[np.floating[Any]], least: float) -> list[float]:
+    """Every mode that is at least `least` as high as the highest, from dark to bright."""
     top = float(np.percentile(values, 99.5))
     counts, edges = np.histogram(values, bins=_BINS, range=(0.0, top * 1.05))
     taps = np.exp(-0.5 * (np.arange(-12, 13) / 4.0) ** 2)
     smooth = np.convolve(counts, taps / taps.sum(), mode="same")
     rises = np.concatenate([[True], smooth[1:] > smooth[:-1]])
     falls = np.concatenate([smooth[:-1] >= smooth[1:], [True]])
-    modes = np.flatnonzero(rises & falls & (smooth >= _MODE * smooth.max()))
-    chosen = modes[-1] if brightest else modes[0]
-    return float((edges[chosen] + edges[chosen + 1]) / 2.0)
+    modes = np.flatnonzero(rises & falls & (smooth >= least * smooth.max()))
+    return [float((edges[k] + edges[k + 1]) / 2.0) for k in modes]
 
 
 def _pairs(volume: Volume) -> NDArray[np.float32]:

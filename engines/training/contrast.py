@@ -88,7 +88,7 @@ def loss_of(post: Tensor, spread: Tensor, t1: Tensor, enhancement: Tensor, asked
     false = (F.relu(ours - enhancement - 0.05).clamp(max=1.0) * quiet * (1.0 - strong)).mean()
     scaled = error.detach() / spread
     nll = (0.5 * scaled**2).clamp(max=50.0).mean() + torch.log(spread).mean()
-    return 4.0 * main + 0.5 * (tversky**0.75).mean() + 1.0 * false + 0.05 * nll
+    return 4.0 * main + 0.5 * (tversky.clamp(min=1e-3) ** 0.75).mean() + 1.0 * false + 0.05 * nll
 
 
 class Contrast:
