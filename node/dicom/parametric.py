@@ -102,7 +102,10 @@ def header(
     """
     first, places = sources[0].dataset, Places(job, sources)
     positions = [_position(sources, places, index) for index in range(1, places.count + 1)]
-    made = _constructed(job, sources[0], places, positions, quantized, window)
+    try:
+        made = _constructed(job, sources[0], places, positions, quantized, window)
+    except ValueError as error:  # what highdicom does not take; its words may hold values of the source
+        raise Refuse("The place of the slices, or a text of the job, is not what a map can have.") from error
     made.Rows, made.Columns = _size(first)
     del made.PixelData
     del made.SourceImageSequence  # said frame by frame
@@ -160,7 +163,7 @@ def _constructed(
     )
     between = places.finer.spacing_mm if places.finer is not None else None  # else measured on the positions
     made: Dataset = highdicom.pm.ParametricMap(
-        source_images=[_stand_in(first, source)],
+        source_images=[_stand_in(first, source, thickness)],
         pixel_array=np.zeros((places.count, 1, 1), np.uint16),
         series_instance_uid="1.2.3",  # this and what follows up to the labels: see `header`
         series_number=1,
@@ -199,8 +202,11 @@ def _concept(code: Code) -> Any:
     return highdicom.sr.CodedConcept(value=code.value, scheme_designator=code.scheme, meaning=code.meaning)
 
 
-def _stand_in(first: Dataset, source: Source) -> Dataset:
-    """What highdicom asks of a source: its place. Names and times are put in from the source's own bytes."""
+def _stand_in(first: Dataset, source: Source, thickness: float | None) -> Dataset:
+    """What highdicom asks of a source: its place. Names and times are put in from the source's own bytes.
+
+    thickness: mm, of a slice of the map; of two thicknesses highdicom would take that of the source
+    """
     made = Dataset()
     for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
         setattr(made, keyword, "")
@@ -211,7 +217,7 @@ def _stand_in(first: Dataset, source: Source) -> Dataset:
     made.Rows, made.Columns = _size(first)
     for keyword in ("PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient"):
         setattr(made, keyword, list(part10.values(first, keyword) or ()))
-    made.SliceThickness = part10.text(first, "SliceThickness") or None
+    made.SliceThickness = None if thickness is None else float(decimal(thickness))
     return made
 
 
@@ -265,5 +271,7 @@ def _check(values: NDArray[Any], sources: Sequence[Source], job: Job) -> None:
     shape = (len(sources) * job.factor, *_size(sources[0].dataset))
     if values.dtype != np.float32 or values.shape != shape:
         raise Refuse(f"The map is {values.dtype} {values.shape}, the images are float32 {shape}.")
+    if not part10.text(sources[0].dataset, "FrameOfReferenceUID"):
+        raise Refuse("The sources name no frame of reference, which a map has to lie in.")
     if values.size * 2 > _LONGEST_PIXELS:
         raise Refuse(f"{values.size * 2} bytes of pixels are too many for one object.", fix="Set map = false.")

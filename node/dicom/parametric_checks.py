@@ -9,6 +9,7 @@ from node.dicom.claims import Claims
 from node.dicom.job import Job
 from node.dicom.multiframe import MultiFrame
 from node.dicom.part10 import Part10
+from node.dicom.places import Finer, decimal
 from node.dicom.source_slices import Source
 from node.dicom.validate import labels, leftovers
 
@@ -95,6 +96,12 @@ def _values(job: Job, made: MultiFrame) -> Iterator[str]:
 
 def _frames(job: Job, made: MultiFrame, sources: Sequence[Source]) -> Iterator[str]:
     claims, finer = Claims(job=job, sources=sources), codes.OUTPUTS[job.kind].finer
+    measures = made.shared.get(0x00289110, Dataset())
+    stated, wanted = (part10.text(one, "SliceThickness") or "nan" for one in (measures, sources[0].dataset))
+    if finer:
+        wanted = decimal(Finer.of(sources, job.factor).spacing_mm)
+    if decimal(float(stated)) != decimal(float(wanted)):
+        yield "Slice Thickness is not that of the images"
     if len(made.per_frame) != len(sources) * job.factor:
         yield f"{len(made.per_frame)} frames are made of {len(sources)} slices"
         return

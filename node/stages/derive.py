@@ -4,14 +4,14 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from engines.engine import EngineSpec
 from node.child import Child
-from node.dicom import codes, wording
+from node.dicom import codes, maps, wording
 from node.errors import Refuse
 from node.prepared import Prepared
 from pipelines.pipeline import Images, Pipeline, Report
@@ -76,11 +76,6 @@ def derive(
              in order, each with its form; durable)
     raises:  Refuse if an object would not be valid, or the checks reject the result
     """
-    factor, row = pipeline.factor(job["parameters"]), codes.OUTPUTS[pipeline.gives.kind]
-    gives = pipeline.gives.told({**job["parameters"], "spacing_mm": spacing_mm(prepared, factor)})
-    chosen, judged = parameters(pipeline, spec, job["parameters"]), Report.from_json(report)
-    if judged.held:
-        raise Refuse("The checks reject the result; it is not written.")
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     request = {
         "sources": list(prepared.sources),
@@ -91,33 +86,92 @@ def derive(
         "forms": list(forms),
         "range": slices,
         "out": str(out),
-        "job": {
-            "kind": gives.kind,
-            "image_type": list(row.image_type),
-            "marker": marker(gives, job["part"], caution=judged.caution),
-            "synthetic": row.synthetic,
-            "derivation": asdict(row.derivation),
-            "purpose": asdict(row.purpose),
-            "operation": gives.operation,
-            "elements": dict(gives.elements),
-            "factor": factor,
-            "note": gives.note,
-            # What works on the whole volume at once has every slice of it for a source (DICOM_SPEC 1.3).
-            "z_support": len(prepared.sources) if gives.whole_volume(job["parameters"]) else spec.z_support,
-            "model": spec.name,
-            "model_version": spec.version,
-            "weights_sha256": spec.sha256,
-            "parameters": chosen,
-            "parameters_sha256": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest(),
-            "input_digest": job["input_digest"],
-            "generation": job["generation"],
-            # DICOM times without an offset are local ones (PS3.3 C.12.1.1.8).
-            "started": datetime.fromtimestamp(job["started_at"], UTC).astimezone().isoformat(),
-            "series_number": job["series_number"],
-            "checks": len(judged.findings),
-            "cautions": sorted({finding.name for finding in judged.cautions}),
-            "others": list(job["others"]),
-            **node,
-        },
+        "job": _described(prepared, pipeline, spec, job, report, node),
     }
     return child.call("node.dicom.derive:write_series", request)
+
+
+def derive_map(
+    child: Child,
+    prepared: Prepared,
+    *,
+    values: Path,
+    out: Path,
+    pipeline: Pipeline,
+    spec: EngineSpec,
+    job: Mapping[str, Any],
+    report: Mapping[str, Any],
+    node: Mapping[str, str],
+) -> dict[str, Any]:
+    """Write the map that goes beside the derived series into `out`; it has a series of its own.
+
+    values:  .npy, float32 (z factor, y, x), in the unit of the result
+    job:     as for `derive`, and map_series_number in the place of series_number
+    returns: series_instance_uid, series_description, instances (one; durable)
+    raises:  Refuse as `derive`
+    """
+    row = maps.MAPS[pipeline.gives.kind]
+    images = _described(prepared, pipeline, spec, {**job, "series_number": job["map_series_number"]}, report, node)
+    opening = replace(pipeline.gives, marker=row.opening)
+    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    request = {
+        "sources": list(prepared.sources),
+        "frames": list(prepared.frames),
+        "map": str(values),
+        "out": str(out),
+        "job": {
+            **images,
+            "image_type": list(maps.IMAGE_TYPE),
+            "marker": marker(opening, job["part"], caution=bool(images["cautions"])),
+            "synthetic": True,
+            "derivation": asdict(row.derivation),
+            "purpose": asdict(maps.PURPOSE),
+            "operation": row.operation,
+            "elements": {},
+        },
+    }
+    return child.call("node.dicom.parametric:write_map", request)
+
+
+def _described(
+    prepared: Prepared,
+    pipeline: Pipeline,
+    spec: EngineSpec,
+    job: Mapping[str, Any],
+    report: Mapping[str, Any],
+    node: Mapping[str, str],
+) -> dict[str, Any]:
+    """The job as the writer of its objects gets it (`node.dicom.job.Job`). Raises Refuse as `derive`."""
+    factor, row = pipeline.factor(job["parameters"]), codes.OUTPUTS[pipeline.gives.kind]
+    gives = pipeline.gives.told({**job["parameters"], "spacing_mm": spacing_mm(prepared, factor)})
+    chosen, judged = parameters(pipeline, spec, job["parameters"]), Report.from_json(report)
+    if judged.held:
+        raise Refuse("The checks reject the result; it is not written.")
+    return {
+        "kind": gives.kind,
+        "image_type": list(row.image_type),
+        "marker": marker(gives, job["part"], caution=judged.caution),
+        "synthetic": row.synthetic,
+        "derivation": asdict(row.derivation),
+        "purpose": asdict(row.purpose),
+        "operation": gives.operation,
+        "elements": dict(gives.elements),
+        "factor": factor,
+        "note": gives.note,
+        # What works on the whole volume at once has every slice of it for a source (DICOM_SPEC 1.3).
+        "z_support": len(prepared.sources) if gives.whole_volume(job["parameters"]) else spec.z_support,
+        "model": spec.name,
+        "model_version": spec.version,
+        "weights_sha256": spec.sha256,
+        "parameters": chosen,
+        "parameters_sha256": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest(),
+        "input_digest": job["input_digest"],
+        "generation": job["generation"],
+        # DICOM times without an offset are local ones (PS3.3 C.12.1.1.8).
+        "started": datetime.fromtimestamp(job["started_at"], UTC).astimezone().isoformat(),
+        "series_number": job["series_number"],
+        "checks": len(judged.findings),
+        "cautions": sorted({finding.name for finding in judged.cautions}),
+        "others": list(job["others"]),
+        **node,
+    }
