@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from node.dicom import keep, maps, parametric_checks, part10, provenance, source_slices, template, wording
+from node.dicom import codes, keep, maps, parametric_checks, part10, provenance, source_slices, template, wording
 from node.dicom.codes import Code
 from node.dicom.files import Batch
 from node.dicom.job import Job
@@ -171,7 +171,7 @@ def _constructed(
         instance_number=1,
         manufacturer="-",
         manufacturer_model_name="-",
-        software_versions=["-"],
+        software_versions="-",
         device_serial_number="-",
         # A face can be made of the edges in a map as it can of the images, unless these have none.
         contains_recognizable_visual_features=part10.text(first, "RecognizableVisualFeatures") != "NO",
@@ -212,7 +212,7 @@ def _stand_in(first: Dataset, source: Source, thickness: float | None) -> Datase
         setattr(made, keyword, "")
     made.StudyDate = made.StudyTime = None
     made.StudyInstanceUID, made.SeriesInstanceUID = "1.2", "1.2.5"
-    made.SOPClassUID, made.SOPInstanceUID = provenance.codes.CLASSIC[source.modality], source.sop_instance_uid
+    made.SOPClassUID, made.SOPInstanceUID = codes.CLASSIC[source.modality], source.sop_instance_uid
     made.FrameOfReferenceUID = part10.text(first, "FrameOfReferenceUID")
     made.Rows, made.Columns = _size(first)
     for keyword in ("PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient"):
@@ -233,7 +233,7 @@ def _kept(source: Source, job: Job) -> Dataset:
         for tag, element in part10.elements(source.dataset).items()
         if tag.group in _GROUPS or int(tag) in _KEPT
     }
-    form = keep.Form(type_2=keep.ENHANCED.type_2, body_part=keep.form(provenance.codes.OUTPUTS[job.kind]).body_part)
+    form = keep.Form(type_2=keep.ENHANCED.type_2, body_part=keep.form(codes.OUTPUTS[job.kind]).body_part)
     return keep.kept(part10.dataset_of(named), signed=False, form=form)
 
 

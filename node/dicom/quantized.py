@@ -54,7 +54,8 @@ class Quantized:
     def stored(self, plane: NDArray[np.float32]) -> NDArray[np.uint16]:
         """(y, x), rounded to the nearest step: uint16, little endian."""
         steps = np.rint(np.asarray(plane, dtype=np.float64) * (self.fraction / self.slope)) + self.zero
-        return np.clip(steps, 0, HIGHEST).astype("<u2")
+        stored: NDArray[np.uint16] = np.clip(steps, 0, HIGHEST).astype("<u2")
+        return stored
 
     def window(self, values: NDArray[np.float32]) -> tuple[float, float]:
         """Centre and width in stored values that show nearly all of a map; around 0 where it is signed."""

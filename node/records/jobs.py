@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from node.dicom import maps
 from node.records import events
 from node.records.states import DeliveryState, DispatchState, JobState
 from node.records.tables import DELIVERIES, DISPATCHES, INSTANCES, JOB_SETS, JOBS, RESULTS, SERIES, SETS
@@ -16,7 +17,7 @@ from node.records.tables import DELIVERIES, DISPATCHES, INSTANCES, JOB_SETS, JOB
 RELEASED = "released"  # kind of event
 WHOLE = "all"  # the part of a job that takes a whole set, as `node.dicom.stacks` labels it
 NO_ROLES: Mapping[str, Sequence[str]] = MappingProxyType({})
-MAP = "map"  # form of the object that goes beside the images, in a series of its own
+MAP = maps.FORM  # form of the object that goes beside the images, in a series of its own
 FINISHED = (JobState.DELIVERED, JobState.DELIVERING, JobState.DISCARDED)
 
 
