@@ -22,7 +22,7 @@ from node.peers.dimse.carrier import DicomCarrier
 from node.peers.dimse.connect import Address
 from node.peers.folder import FolderCarrier
 from node.peers.tls import client_context
-from node.processing import gathering
+from node.processing import asked_maps, gathering
 from node.processing.planes import Planes
 from node.proof import Proof
 from node.records import instances
@@ -129,6 +129,7 @@ def pipelines_of(settings: Settings, more: Sequence[Pipeline] = ()) -> dict[str,
             )
         if faults := gathering.faults(known[rule.pipeline], rule):
             raise BadSetting(f"Roles of rule {rule.name!r}: {'; '.join(faults)}.", fix="Mend the rule.")
+        asked_maps.require(rule, known[rule.pipeline])
     return {rule.pipeline: known[rule.pipeline] for rule in settings.rules}
 
 

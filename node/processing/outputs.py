@@ -8,10 +8,11 @@ from typing import Any
 
 from engines.engine import EngineSpec
 from node.child import Child
-from node.dicom import codes
+from node.dicom import codes, maps
 from node.log import log
 from node.prepared import Prepared
 from node.processing.early import Early
+from node.processing.partial import map_path
 from node.records import jobs, sets
 from node.records.database import Records
 from node.spool import Spool
@@ -65,7 +66,8 @@ class Outputs:
         known = self._recorded(job["id"])
 
         def write(job: Mapping[str, Any]) -> dict[str, Any]:
-            return self.write(job, prepared, result=result, pipeline=pipeline, spec=spec)
+            reply = self.write(job, prepared, result=result, pipeline=pipeline, spec=spec)
+            return self._with_map(reply, job, prepared, result=result, pipeline=pipeline, spec=spec)
 
         if early is None or known:
             reply = write(job)
@@ -81,6 +83,7 @@ class Outputs:
                 made = [one for one in whole["instances"] if one["form"] == "enhanced"]
                 classic = reply["instances"] if "classic" in wanted or not made else []
                 reply = {**reply, "instances": [*classic, *made], "instead": whole["instead"]}
+            reply = self._with_map(reply, job, prepared, result=result, pipeline=pipeline, spec=spec)
         if reply["instead"]:
             log.warning("classic form instead of the enhanced one", job=job["id"][:12], reason=reply["instead"])
         self._keep(job, reply, self._forms(job, prepared))
@@ -107,15 +110,6 @@ class Outputs:
         forms:  those to write; those that the destinations take if there is none
         """
         wanted = sorted(set(self._forms(job, prepared).values())) if slices is None else ["classic"]
-        facts = {
-            "input_digest": job["input_digest"],
-            "generation": job["generation"],
-            "started_at": job["started_at"],
-            "series_number": self._series_number(job, pipeline),
-            "parameters": job["parameters"],
-            "part": job["part"],
-            "others": self._others(job, prepared),
-        }
         return deriving.derive(
             self.child,
             prepared,
@@ -125,10 +119,47 @@ class Outputs:
             spec=spec,
             forms=forms or wanted or ["classic"],
             slices=slices,
-            job=facts,
+            job={**self._facts(job, prepared), "series_number": self._series_number(job, pipeline)},
             report=job["report"],
             node=self.node,
         )
+
+    def _with_map(
+        self,
+        reply: Mapping[str, Any],
+        job: Mapping[str, Any],
+        prepared: Prepared,
+        *,
+        result: Path,
+        pipeline: Pipeline,
+        spec: EngineSpec,
+    ) -> dict[str, Any]:
+        """A reply of the writer with the map of the job among its instances, where a destination gets one."""
+        if not job["maps"]:
+            return dict(reply)
+        made = deriving.derive_map(
+            self.child,
+            prepared,
+            values=map_path(result),
+            out=self._folder(job["id"]) / str(job["generation"]),
+            pipeline=pipeline,
+            spec=spec,
+            job={**self._facts(job, prepared), "map_series_number": self._map_series_number(job, pipeline)},
+            report=job["report"],
+            node=self.node,
+        )
+        return {**reply, "instances": [*reply["instances"], *made["instances"]]}
+
+    def _facts(self, job: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
+        """What both writers are told of a job."""
+        return {
+            "input_digest": job["input_digest"],
+            "generation": job["generation"],
+            "started_at": job["started_at"],
+            "parameters": job["parameters"],
+            "part": job["part"],
+            "others": self._others(job, prepared),
+        }
 
     def discard(self, job_id: str) -> None:
         """Remove objects that were written and not recorded."""
@@ -186,14 +217,20 @@ class Outputs:
         return str(Path(path).relative_to(self.spool.root))
 
     def _series_number(self, job: Mapping[str, Any], pipeline: Pipeline) -> int:
+        return self._number(job, "series_number", codes.OUTPUTS[pipeline.gives.kind].series_code)
+
+    def _map_series_number(self, job: Mapping[str, Any], pipeline: Pipeline) -> int:
+        return self._number(job, "map_series_number", maps.MAPS[pipeline.gives.kind].series_code)
+
+    def _number(self, job: Mapping[str, Any], column: str, code: int) -> int:
         with self.records.write() as connection:
             # Of the records: chunks are written with the job as it was before the first of them got the number.
-            if (known := jobs.get(connection, job["id"])["series_number"]) is not None:
+            if (known := jobs.get(connection, job["id"])[column]) is not None:
                 return int(known)
             source = sets.members(connection, job["set_id"])[0]
             text = source.header.get("SeriesNumber", ("",))
             number = int(text[0]) if text and text[0].lstrip("+-").isdigit() else None
             taken = jobs.series_numbers(connection, source.study_uid)
-            given = deriving.series_number(number, codes.OUTPUTS[pipeline.gives.kind].series_code, taken)
-            jobs.note(connection, job["id"], at=self.clock(), series_number=given)
+            given = deriving.series_number(number, code, taken)
+            jobs.note(connection, job["id"], at=self.clock(), **{column: given})
         return given
