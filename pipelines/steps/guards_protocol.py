@@ -48,6 +48,11 @@ ITERATIVE: Final = (
 BY_NETWORK: Final = ("*DLIR*", "*TRUEFIDELITY*", "*AICE*", "*PRECISE IMAGE*", "*CLEARINFINITY*", "AI *", "*AI_*")
 """Words for reconstruction by a network."""
 
+BY_NETWORK_MR: Final = (
+    *BY_NETWORK, "*AIR*RECON*", "*DEEP*RESOLVE*", "*SMARTSPEED*AI*", "*SMARTSPEED*PRECISE*", "*SWIFTMR*", "*SUBTLE*",
+)  # fmt: skip
+"""The same for MR."""
+
 _BODY_PARTS = (
     "HEAD BRAIN SKULL NECK HEADNECK CHEST THORAX LUNG HEART CHESTABDOMEN CHESTABDPELVIS ABDOMEN ABDOMENPELVIS LIVER "
     "KIDNEY PELVIS HIP SPINE CSPINE TSPINE LSPINE SHOULDER EXTREMITY LEG THIGH KNEE FOOT ANKLE ARM WHOLEBODY "
@@ -63,7 +68,8 @@ _WORDS_IN: Final = ("ConvolutionKernel", "ImageType", "ProtocolName", "SeriesDes
 class Envelope:
     """The examinations that a network was made and judged for. Outside: reject; unknown: caution.
 
-    fov_mm:     image width and height; a scanner measures 500 mm, and extends beyond by guessing
+    kvp:        None where the modality has none
+    fov_mm:     image width and height; a CT scanner measures 500 mm, and extends beyond by guessing
     contrast:   False when contrast agent is outside; None when both were judged
     excluded:   body parts that are outside
     iterative:  what a series by iterative reconstruction gets; its noise follows other laws than the simulated
@@ -71,7 +77,7 @@ class Envelope:
     """
 
     modality: str
-    kvp: Range
+    kvp: Range | None = None
     thickness_mm: Range
     spacing_mm: Range
     fov_mm: Range
@@ -111,14 +117,16 @@ def facts(header: Header, envelope: Envelope) -> list[tuple[Verdict, str]]:
     if modality != envelope.modality:
         found.append((Verdict.REJECT, f"Modality is {_shown(modality)}, not {envelope.modality}"))
     for keyword, allowed in (("KVP", envelope.kvp), ("SliceThickness", envelope.thickness_mm)):
-        found += _in_range(keyword, _numbers(header, keyword)[:1], allowed)
+        if allowed is not None:
+            found += _in_range(keyword, _numbers(header, keyword)[:1], allowed)
     spacing = _numbers(header, "PixelSpacing")
     found += _in_range("PixelSpacing", spacing, envelope.spacing_mm)
     sides = _numbers(header, "Rows") + _numbers(header, "Columns")
     if len(spacing) == 2 and len(sides) == 2:
         fov = [round(side * step, 1) for side, step in zip(sides, spacing, strict=True)]
         found += _in_range("field of view, mm,", fov, envelope.fov_mm)
-    return [*found, *_reconstruction(header, envelope), *_patient(header, envelope)]
+    made = _reconstruction(header, envelope) if envelope.modality == "CT" else _mr_reconstruction(header, envelope)
+    return [*found, *made, *_patient(header, envelope)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,16 +134,18 @@ class pixel_size_agrees:
     """Reconstruction Diameter (0018,1100) over the image's width is Pixel Spacing (0028,0030): two witnesses of scale.
 
     tolerance: of the ratio to 1; images that were cropped to a rectangle agree on one side
+    absent:    what a series without a diameter gets; many MR scanners write none
     """
 
     tolerance: float
+    absent: Verdict = Verdict.CAUTION
 
     def __call__(self, case: Checked) -> tuple[Finding, ...]:
         """One finding: the largest deviation of the ratio from 1."""
         ratios = [ratio for header in case.headers if (ratio := _scale(header)) is not None]
         if not ratios:
             text = "Reconstruction Diameter is absent: the pixel size has no second witness."
-            return (judged("pixel_size", None, self.tolerance, Verdict.CAUTION, text, version=VERSION),)
+            return (judged("pixel_size", None, self.tolerance, self.absent, text, version=VERSION),)
         off = max(abs(ratio - 1.0) for ratio in ratios)
         text = f"Pixel Spacing is off from Reconstruction Diameter by {100 * off:.1f} %; allowed "
         text += f"{100 * self.tolerance:g} %."
@@ -219,6 +229,13 @@ def _reconstruction(header: Header, envelope: Envelope) -> list[tuple[Verdict, s
     elif not _any_like(kernel[:1], KNOWN_KERNELS):
         found.append((Verdict.CAUTION, f"ConvolutionKernel {_shown(kernel[0])} is no kernel that is known here"))
     return found
+
+
+def _mr_reconstruction(header: Header, envelope: Envelope) -> list[tuple[Verdict, str]]:
+    words = [value for keyword in _WORDS_IN for value in header.get(keyword, ())]
+    if envelope.by_network is not Verdict.PASS and _any_like(words, BY_NETWORK_MR):
+        return [(envelope.by_network, "the images were reconstructed by a network")]
+    return []
 
 
 def _patient(header: Header, envelope: Envelope) -> list[tuple[Verdict, str]]:
