@@ -15,7 +15,7 @@ from engines.parity import recorded_cases, require
 from engines.pool import EnginePool
 from engines.store import find_spec, read_weights, verify
 from node.child import Child
-from node.dicom.codes import IMPLEMENTATION_CLASS_UID
+from node.dicom.codes import IMPLEMENTATION_CLASS_UID, SYNTHESIS
 from node.errors import BadSetting, Refuse
 from node.peers.carrier import Carrier
 from node.peers.dimse.carrier import DicomCarrier
@@ -117,9 +117,10 @@ def pipelines_of(settings: Settings, more: Sequence[Pipeline] = ()) -> dict[str,
     """The pipelines that the rules name.
 
     more:   beside those that ship
-    raises: BadSetting for one that is unknown, or parameters or roles that it doesn't take
+    raises: BadSetting for one that is unknown, parameters or roles that it doesn't take, or a destination that does not
+            take its images
     """
-    known = with_kernels([kernel.measured() for kernel in settings.kernels]) | {one.name: one for one in more}
+    known = _known(settings, more)
     for rule in settings.rules:
         if rule.pipeline not in known:
             raise BadSetting(f"A rule names pipeline {rule.pipeline!r}.", fix=f"Known are {', '.join(sorted(known))}.")
@@ -131,9 +132,33 @@ def pipelines_of(settings: Settings, more: Sequence[Pipeline] = ()) -> dict[str,
             raise BadSetting(f"Roles of rule {rule.name!r}: {'; '.join(faults)}.", fix="Mend the rule.")
         asked_maps.require(rule, known[rule.pipeline])
     return {rule.pipeline: known[rule.pipeline] for rule in settings.rules}
+        if known[rule.pipeline].gives.kind in SYNTHESIS:
+            for name in rule.destinations:
+                if not settings.destination(name).synthetic:
+                    raise BadSetting(
+                        f"Rule {rule.name!r} sends images that {rule.pipeline} invents to {name!r}, which does not say "
+                        "that it takes synthetic images.",
+                        fix=f"Set synthetic = true at destination {name!r} if its readers know them, or take it out.",
+                    )
+        if known[rule.pipeline].registers and not resample.available():
+            missing = resample.Unavailable()
+            raise BadSetting(f"Rule {rule.name!r} needs {rule.pipeline}. {missing.message}", fix=missing.fix)
 
 
 def specs_of(settings: Settings, pipelines: Mapping[str, Pipeline]) -> dict[str, EngineSpec]:
+def _known(settings: Settings, more: Sequence[Pipeline]) -> dict[str, Pipeline]:
+    return with_kernels([kernel.measured() for kernel in settings.kernels]) | {one.name: one for one in more}
+
+
+def synthesis_of(settings: Settings, more: Sequence[Pipeline] = ()) -> Callable[[str], bool]:
+    """Whether the images of a pipeline show what nobody acquired; so they do where nobody knows the pipeline any more.
+
+    more: beside those that ship
+    """
+    kinds = {name: one.gives.kind for name, one in _known(settings, more).items()}
+    return lambda name: name not in kinds or kinds[name] in SYNTHESIS
+
+
     """The engines that the pipelines need. Raises BadSetting when one is missing, or any sealed file was changed."""
     try:
         for folder in {None, settings.engines.folder}:

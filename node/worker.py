@@ -108,6 +108,7 @@ class Worker:
             destination=settings.destination,
             carrier=app.carriers_of(settings),
             proof=app.proofs_of(settings, self.records),
+            synthesis=app.synthesis_of(settings, self._more),
             clock=time.time,
         )
         self.assembler = Assembler(self.records, settings.assemble, clock=time.time, ask=self._ask(address))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from types import TracebackType
@@ -177,10 +177,13 @@ def _report(association: Any, question: Dataset, bad: Sequence[str]) -> None:
 class Sending(AbstractContextManager["Sending"]):
     """A finished job in real records and a real spool, and a deliverer whose clock the test moves.
 
+    synthesis:   whether the images of a pipeline show what nobody acquired
     destination: keys of the destination that differ
     """
 
-    def __init__(self, state: Path, port: int, **destination: Any) -> None:
+    def __init__(
+        self, state: Path, port: int, *, synthesis: Callable[[str], bool] = lambda _: False, **destination: Any
+    ) -> None:
         self.now = time.time()
         self.attempts: dict[str, int] = {}
         self.records = Records(state)
@@ -196,7 +199,13 @@ class Sending(AbstractContextManager["Sending"]):
             return Proof(self.records, to, address_of(to), clock=lambda: self.now)
 
         self.deliverer = Deliverer(
-            self.records, self.spool, destination=settings, carrier=carrier_of, proof=proof, clock=lambda: self.now
+            self.records,
+            self.spool,
+            destination=settings,
+            carrier=carrier_of,
+            proof=proof,
+            synthesis=synthesis,
+            clock=lambda: self.now,
         )
 
     def __exit__(

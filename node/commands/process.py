@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from node import app
 from node.dicom import part10
+from node.dicom.codes import SYNTHESIS
 from node.errors import BadSetting, Refuse
 from node.records import gatherings, instances, jobs, overview, sets
 from node.records.database import Records
@@ -52,7 +53,7 @@ def process(
 ) -> Outcome:
     """Everything in `source` (a file or a folder, searched through) into `out`, a folder for each derived series.
 
-    pipeline:   only this one; default: every one that matches and needs no parameters
+    pipeline:   only this one; default: every one that matches, needs no parameters and invents no images
     parameters: of that pipeline
     engines:    settings file that says what runs the networks; default: this CPU
     threads:    instead of what `engines` says
@@ -88,12 +89,24 @@ def _settings(
         raise BadSetting(f"There is no pipeline {pipeline!r}.", fix=f"Known are {', '.join(sorted(SHIPPED))}.")
     if parameters and pipeline is None:
         raise BadSetting("Parameters belong to a pipeline.", fix="Name it with --pipeline.")
-    names = [pipeline] if pipeline else sorted(name for name, one in SHIPPED.items() if not one.parameters.faults({}))
+    # What invents images runs for those who ask for it by name.
+    usual = sorted(
+        name for name, one in SHIPPED.items() if not one.parameters.faults({}) and one.gives.kind not in SYNTHESIS
+    )
+    names = [pipeline] if pipeline else usual
     rules = [{"name": name, "pipeline": name, "destinations": [_OUT], "parameters": dict(parameters)} for name in names]
     raw: dict[str, object] = {
         "node": {"state": str(state), "disk_reserve_mb": 0, "log_level": "error"},
         "receiver": {"ae_title": "NONE"},
-        "destinations": [{"kind": "folder", "name": _OUT, "path": str(out.absolute()), "retry_hours": 0.01}],
+        "destinations": [
+            {
+                "kind": "folder",
+                "name": _OUT,
+                "path": str(out.absolute()),
+                "retry_hours": 0.01,
+                "synthetic": pipeline is not None,
+            }
+        ],
         "rules": rules,
         **tables,
     }

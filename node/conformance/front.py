@@ -6,7 +6,6 @@ from node.conformance.document import Section, table
 from node.conformance.facts import Facts
 from node.dicom import codes
 from node.dicom.classes import STORAGE_CLASSES, VERIFICATION
-from node.dicom.codes import CT_IMAGE_STORAGE
 
 _FLOW = """```text
  modalities, PACS                        the node                               archives, workstations
@@ -118,9 +117,10 @@ def model(facts: Facts) -> Section:
 
 def _classes(facts: Facts) -> Iterator[tuple[str, str, str, str]]:
     yield "Verification", f"`{VERIFICATION}`", "-", "-"
-    made = {CT_IMAGE_STORAGE}
+    modalities = {codes.OUTPUTS[pipeline.gives.kind].modality for pipeline in facts.pipelines.values()}
+    made = {codes.CLASSIC[modality] for modality in modalities}
     if any(destination.enhanced for destination in facts.settings.destinations):
-        made.add(codes.ENHANCED["CT"])
+        made |= {codes.ENHANCED[modality] for modality in modalities}
     for uid, name in STORAGE_CLASSES.items():
         yield name, f"`{uid}`", "yes", "yes" if uid in made else "no"
 

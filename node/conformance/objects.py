@@ -8,6 +8,7 @@ from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from node.conformance.document import Section, table
 from node.conformance.facts import Facts
 from node.dicom import codes, keep
+from node.dicom.whole import WINDOW_PERCENTILES
 from pipelines.pipeline import Pipeline
 
 _PRIVATE: Final = (
@@ -35,11 +36,13 @@ def annexes(facts: Facts) -> tuple[Section, ...]:
                 "Modules of the classic CT image are those of PS3.3 A.3: Patient, General Study, Patient Study, "
                 "General Series, Frame of Reference, General Equipment, General Acquisition, General Image, General "
                 "Reference, Image Plane, Image Pixel, Contrast/Bolus (where the source has it), CT Image, VOI LUT, "
-                "SOP Common, Common Instance Reference. An Enhanced CT image (PS3.3 A.38.1; for destinations with "
-                "`enhanced = true`, where the source was Enhanced) adds Enhanced General Equipment, Multi-frame "
-                "Functional Groups, Multi-frame Dimension, Acquisition Context and Enhanced CT Image. Where it cannot "
-                "be written truthfully, the classic images go instead: a Legacy Converted source, a source without "
-                "Irradiation Event Identification.",
+                "SOP Common, Common Instance Reference; those of the classic MR image are those of PS3.3 A.4, with MR "
+                "Image in the place of CT Image, and Overlay Plane where the kind has one. An Enhanced CT or MR image "
+                "(PS3.3 A.38.1, A.36.2; for destinations with `enhanced = true`, where the source was Enhanced) adds "
+                "Enhanced General Equipment, Multi-frame Functional Groups, Multi-frame Dimension, Acquisition Context and "
+                "Enhanced CT or MR Image. Where it cannot be written truthfully, the classic images go instead: a "
+                "Legacy Converted source, a source without Irradiation Event Identification, a kind that an overlay "
+                "marks, for which an Enhanced image has no place.",
                 "Implementation-specific values of Image Type are those that begin with "
                 f"`{codes.AI_PREFIX}`. Value 1 is DERIVED always; value 2 of classic images is SECONDARY, "
                 "of Enhanced images PRIMARY (the only value that PS3.3 permits there).",
@@ -47,6 +50,7 @@ def annexes(facts: Facts) -> tuple[Section, ...]:
                 f"{', '.join(_named(keyword) for keyword in _ADDED)}, and the private block of annex C. Device UID "
                 "(0018,1002) stands in General Equipment and in items of Contributing Equipment Sequence "
                 "(0018,A001). No element in the private block is needed to interpret an object.",
+                _marks(),
                 "Synthetic Data (0008,001C) is YES where content was invented by a network, NO where the network was "
                 "shown to keep to what was acquired. NO is a claim of faithfulness that the site's physicist signs. "
                 "Content Qualification (0018,9004) is RESEARCH: the node is not a medical device.",
@@ -96,7 +100,10 @@ def annexes(facts: Facts) -> tuple[Section, ...]:
             title="Networks",
             text=(
                 "z-support is how many neighbouring slices on each side shape a derived slice; those are listed in "
-                "Source Image Sequence (0008,2112), the co-located one first.",
+                "Source Image Sequence (0008,2112), the co-located one first; of several series, those of T1 and then "
+                "the slices of the others that have a part in it. An image between slices (ZSR) lists all of them "
+                "within the z-support, nearest first, none of them as Spatial Locations Preserved (0028,135A) YES; "
+                "where it was made from the whole volume, all slices.",
                 table(
                     ("Pipeline", "Version", "Network", "Version", "Weights (SHA-256)", "z-support"),
                     _networks(facts),
@@ -135,6 +142,32 @@ def _image_types(kinds: dict[str, Pipeline]) -> str:
     )
 
 
+def _marks() -> str:
+    """What a reader sees of kinds that were not acquired, or not so."""
+    rows = (
+        (
+            kind,
+            f"`{row.opening}`" if row.opening else "that of the pipeline",
+            "the marker alone" if not row.echoes else "the source's own words follow",
+            f"`{row.overlay}`" if row.overlay else "none",
+            row.comment or "that of the source",
+            row.remark or "-",
+        )
+        for kind, row in codes.OUTPUTS.items()
+    )
+    return table(
+        (
+            "Kind",
+            "Opens Series Description (0008,103E)",
+            "Behind it",
+            "Overlay plane 6000",
+            "Opens Image Comments (0020,4000)",
+            "Ends Derivation Description (0008,2111)",
+        ),
+        rows,
+    )
+
+
 def _named(keyword: str) -> str:
     tag = _NEWER.get(keyword) or tag_for_keyword(keyword)
     if tag is None:
@@ -168,6 +201,21 @@ def _mapping() -> Iterator[tuple[str, str]]:
         "by kind of output",
         "; ".join(f"{kind}: {', '.join(sorted(row.elements))}" for kind, row in codes.OUTPUTS.items() if row.elements),
     )
+    for kind, row in codes.OUTPUTS.items():
+        if row.lost:
+            yield f"dropped in {kind}", ", ".join(map(_named, sorted(row.lost)))
+        if row.rescaled:
+            low, high = WINDOW_PERCENTILES
+            yield (
+                f"of the result in {kind}",
+                f"{', '.join(_tag(tag) for tag in sorted(keep.WINDOW))}: one window for the series, from the "
+                f"{low:g}th to the {high:g}th percentile of its voxels, nothing else; BitsStored (0028,0101) and "
+                "HighBit (0028,0102): 16 and 15 where the source's bits do not hold the values, else kept",
+            )
+        if row.finer:
+            yield f"of the image in {kind}", ", ".join(_tag(tag) for tag in sorted(keep.PLACE))
+        if row.body_part:
+            yield f"`{row.body_part}` in {kind} where the source has none", _named("BodyPartExamined")
 
 
 def _codes(kinds: dict[str, Pipeline]) -> Iterator[tuple[str, str, str, str]]:

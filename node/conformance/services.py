@@ -6,6 +6,7 @@ from typing import Final
 
 from node.conformance.document import Section, table
 from node.conformance.facts import Facts
+from node.dicom import codes
 from node.intake.incoming import Status
 from node.peers.carrier import Fate
 from node.peers.dimse import evidence as dimse_evidence
@@ -99,12 +100,20 @@ def _storage_scu(facts: Facts) -> Section:
             "sent again under the same UID only if it is not there.",
             table(("Status received", "What follows"), ((f"{code:04X}", _follows(fate_of(code))) for code in _TRIED)),
             table(
-                ("Destination", "Form of results from Enhanced sources", "Given up after"),
+                ("Destination", "Form of results from Enhanced sources", "Synthetic images", "Given up after"),
                 (
-                    (one.name, "Enhanced" if one.enhanced else "classic", f"{one.retry_hours:g} h")
+                    (
+                        one.name,
+                        "Enhanced" if one.enhanced else "classic",
+                        "taken" if one.synthetic else "never sent",
+                        f"{one.retry_hours:g} h",
+                    )
                     for one in facts.settings.destinations
                 ),
             ),
+            f"Images of the kinds {', '.join(sorted(codes.SYNTHESIS))} (annex A) go only to destinations that say that "
+            "they take synthetic images: a rule that sends them elsewhere keeps the node from starting, and a result "
+            "made before the setting changed stays with the node as a dead letter.",
         ),
     )
 

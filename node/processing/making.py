@@ -145,7 +145,7 @@ class Making:
         pipeline: Pipeline,
         spec: EngineSpec,
     ) -> Early | None:
-        if not self.outputs.may_be_early(job, prepared):
+        if not self.outputs.may_be_early(job, prepared, pipeline):
             return None
 
         def write(report: Report, chunk: tuple[int, int], result: Path) -> dict[str, Any]:

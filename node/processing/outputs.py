@@ -41,12 +41,16 @@ class Outputs:
         known = self._recorded(job_id)
         return bool(known) and all(self.spool.holds(file, sha256) for file, sha256 in known.values())
 
-    def may_be_early(self, job: Mapping[str, Any], prepared: Prepared) -> bool:
+    def may_be_early(self, job: Mapping[str, Any], prepared: Prepared, pipeline: Pipeline) -> bool:
         """Whether slices may be written before the verdict.
 
         Not where objects of the job are recorded: what comes now may have to be another generation. Nor where nobody
-        takes the classic form: the enhanced one needs every slice.
+        takes the classic form: the enhanced one needs every slice. Nor where an image says what only the whole result
+        tells, its window, or stands between the slices of its source.
         """
+        row = codes.OUTPUTS[pipeline.gives.kind]
+        if row.rescaled or row.finer or pipeline.factor(job["parameters"]) != 1 or pipeline.finishes is not None:
+            return False
         return not self._recorded(job["id"]) and "classic" in self._forms(job, prepared).values()
 
     def make(

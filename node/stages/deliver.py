@@ -27,6 +27,10 @@ from node.spool import Spool
 _FIRST_PAUSE_S: Final = 5.0
 _LONGEST_ASKED_S: Final = 3600.0  # a destination may ask for a pause, not for silence
 _PERMANENT_TRIES: Final = 3
+_WITHHELD: Final = (
+    "The images are synthetic, and the destination does not say that it takes such; "
+    "set synthetic = true there if its readers know them, then replay."
+)
 _AHEAD: Final = 16  # instances marked as sent in one commit
 
 
@@ -48,6 +52,7 @@ class _Outcome:
     after_s:  the destination asks for so long a pause
     proof_s:  all was taken, and the destination is to vouch for it within so many seconds
     unproven: it has not, and is not asked any more
+    withheld: the destination does not say that it takes such images
     """
 
     number: int
@@ -57,13 +62,15 @@ class _Outcome:
     after_s: float = 0.0
     proof_s: float | None = None
     unproven: bool = False
+    withheld: bool = False
 
 
 class Deliverer:
     """Sends the results of jobs; one for a worker process.
 
-    proof: what makes a destination vouch for what it took; None: its answers to C-STORE are enough
-    clock: seconds since the epoch
+    proof:     what makes a destination vouch for what it took; None: its answers to C-STORE are enough
+    synthesis: whether the images of a pipeline go only to destinations that say that they take synthetic ones
+    clock:     seconds since the epoch
     """
 
     def __init__(
@@ -74,10 +81,12 @@ class Deliverer:
         destination: Callable[[str], Destination],
         carrier: Callable[[Destination], Carrier],
         proof: Callable[[Destination], Proof | None] = lambda _: None,
+        synthesis: Callable[[str], bool],
         clock: Callable[[], float],
     ) -> None:
         self._records, self._spool, self._clock = records, spool, clock
         self._destination, self._carrier, self._proof = destination, carrier, proof
+        self._synthesis = synthesis
         self._silent_until: dict[str, float] = {}
 
     def attempt(self, job_id: str, name: str, number: int) -> Attempt:
@@ -89,7 +98,11 @@ class Deliverer:
             return Attempt(state=DispatchState(dispatch["state"]), pause_s=None)
         outcome = _Outcome(number=number)
         try:
-            outcome = self._deliver(job_id, settings, outcome)
+            if not settings.synthetic and self._synthesis(self._consignment(job_id, name).pipeline):
+                # The job may be older than the setting; what nobody agreed to never leaves (NETWORKS D6).
+                outcome = replace(outcome, trouble=_WITHHELD, withheld=True)
+            else:
+                outcome = self._deliver(job_id, settings, outcome)
         except Unreachable as error:
             outcome = _Outcome(number=number, trouble=error.message, reached=False)
         except Busy as error:
@@ -108,8 +121,8 @@ class Deliverer:
         now, name = self._clock(), settings.name
         trouble, refused = outcome.trouble, outcome.refused
         state, pause_s = DispatchState.DELIVERED, outcome.proof_s
-        if outcome.unproven:
-            state = DispatchState.DEAD
+        if outcome.unproven or outcome.withheld:
+            state, pause_s = DispatchState.DEAD, None
         elif pause_s is not None:
             state = DispatchState.WAITING
         elif trouble:

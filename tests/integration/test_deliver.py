@@ -180,7 +180,12 @@ def test_a_folder_gets_whole_files_and_a_second_attempt_changes_nothing(state: P
     with Sending(state, 104) as sending:
         to = FolderDestination(kind="folder", name=NAME, path=state / "folder")
         deliverer = Deliverer(
-            sending.records, sending.spool, destination=lambda _: to, carrier=carrier_of, clock=lambda: sending.now
+            sending.records,
+            sending.spool,
+            destination=lambda _: to,
+            carrier=carrier_of,
+            synthesis=lambda _: False,
+            clock=lambda: sending.now,
         )
         for number in (1, 2):
             assert deliverer.attempt(JOB, NAME, number).state is DispatchState.DELIVERED
