@@ -184,7 +184,7 @@ RESULTS: Final = Table(
     METADATA,
     Column("sop_instance_uid", String(64), primary_key=True),
     Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
-    Column("form", String(16), nullable=False, server_default="classic"),  # or enhanced (a destination gets one), or map
+    Column("form", String(16), nullable=False, server_default="classic"),  # or enhanced (one of both), or map
     Column("number", Integer, nullable=False),
     Column("sop_class_uid", String(64), nullable=False),
     Column("source_sop_instance_uid", String(64), nullable=False),
