@@ -12,10 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.slabs import SUPPORT, consistent, fourier_consistent, rounded, to_factor, tof_unit
-from pipelines.pipeline import Check, Images, Parameters, Pipeline, Requires, Tiles, Unfit
+from pipelines.limits import SuperresLimits
+from pipelines.mr_roles import HEAD
+from pipelines.mra_superres_limits import LIMITS
+from pipelines.pipeline import Check, Images, Parameters, Pipeline, Requires, Tiles, Unfit, Verdict
 from pipelines.steps.checks import finite
 from pipelines.steps.consistency import finer_grid, measured_kept, not_negative
-from pipelines.thinner import FOURIER, ThinnerSlices
+from pipelines.steps.guards_aneurysm import probe_aneurysms
+from pipelines.steps.guards_protocol import Envelope, pixel_size_agrees, protocol_gate
+from pipelines.steps.guards_superres import through_plane
+from pipelines.steps.guards_tof import arteries_stand_out, slab_spacing
+from pipelines.thinner import FOURIER, MOST_COVERED, ThinnerSlices
 from pipelines.volume import Volume
 
 ARTERIES: Final = "arteries"
@@ -23,6 +30,19 @@ ARTERIES: Final = "arteries"
 
 FWHM_MM: Final[float | None] = None
 """Through-plane full width at half maximum of what the network makes of 4 mm slices, by its card; None: unknown."""
+
+PIXEL_MM, THICKNESS_MM = (0.25, 1.0), (1.6, 6.0)
+
+ENVELOPE: Final = Envelope(
+    modality="MR",
+    thickness_mm=THICKNESS_MM,
+    spacing_mm=PIXEL_MM,
+    # From the smallest simulated scan to the largest that shows one head.
+    fov_mm=(50.0, 300.0),
+    body_parts=HEAD,
+    excluded=frozenset(),
+    contrast=False,
+)
 
 _ROWS = 32  # of all slices at once, where the whole volume is needed
 
@@ -91,9 +111,27 @@ def _whole_volume(values: Mapping[str, Any]) -> bool:
     return bool(values["consistency"] == FOURIER)
 
 
-def checks() -> tuple[Check, ...]:
+def checks(limits: SuperresLimits) -> tuple[Check, ...]:
     """The checks with their limits; what says most of a fault comes first, since it names a hold."""
-    return (finite(), finer_grid(), not_negative(), measured_kept())
+    return (
+        finite(),
+        finer_grid(),
+        not_negative(),
+        protocol_gate(envelope=ENVELOPE),
+        slab_spacing(tolerance=0.05, overlap=MOST_COVERED),
+        pixel_size_agrees(tolerance=0.03, absent=Verdict.PASS),
+        arteries_stand_out(most=limits.most_bright),
+        measured_kept(),
+        through_plane(
+            least_added=limits.least_added,
+            most_added=limits.most_added,
+            least_order=limits.least_order,
+            most_border=limits.most_border,
+            most_invented=limits.most_invented,
+            most_removed=limits.most_removed,
+        ),
+        probe_aneurysms(least=limits.least_probe, most_gain=limits.most_gain),
+    )
 
 
 def _note(fwhm_mm: float | None) -> str:
@@ -110,10 +148,10 @@ MRA_SUPERRES = Pipeline(
         # A slab with two on each side, and a few more: fewer are no angiography of a head.
         minimum_slices=8,
         # Pixels of the simulated scans, 0.3 to 0.8 mm, with a little on both sides.
-        pixel_spacing_mm=(0.25, 1.0),
+        pixel_spacing_mm=PIXEL_MM,
         # Thinner than 1.6 mm two thin slices would be 0.8 mm apart, what a thin acquisition has; thicker than 6 mm
         # an artery of the size of those that are looked for is a third of a slice.
-        slice_thickness_mm=(1.6, 6.0),
+        slice_thickness_mm=THICKNESS_MM,
         tilt_deg_max=0.5,
         rows=(64, 1024),
         columns=(64, 1024),
@@ -132,7 +170,7 @@ MRA_SUPERRES = Pipeline(
     # Magnitudes are not negative: what is, the scanner did not measure. There is no largest value.
     keep_outside=(0.0, math.inf),
     tiles=Tiles(shape=(1, 0, 0), multiple_of=8),
-    checks=checks(),
+    checks=checks(LIMITS),
     gives=Images(
         kind="ZSR",
         marker="AI SUPER-RES Z {spacing_mm}mm spacing",

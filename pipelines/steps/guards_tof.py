@@ -1,4 +1,4 @@
-"""Guards on what a super-resolution network is given: slices that lie as they say, arteries that stand out (E-1, E-2)."""
+"""Guards on what super-resolution is given: slices that lie as they say, arteries that stand out (E-1, E-2)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,8 +78,8 @@ class arteries_stand_out(BySlice):
         share = bright / head
         verdict = above(share, self.most, Verdict.CAUTION if share <= 3.0 * self.most else Verdict.REJECT)
         text = (
-            f"{100 * share:.1f} % of the head are above 60 % of arterial signal; allowed {100 * self.most:g} %: more is "
-            "no angiography with dark tissue."
+            f"{100 * share:.1f} % of the head are above 60 % of arterial signal; allowed {100 * self.most:g} %: "
+            "more is no angiography with dark tissue."
         )
         return (judged("arteries", share, self.most, verdict, text, version=VERSION),)
 
