@@ -32,6 +32,7 @@ from node.spool import Spool
 from node.stages.receive import Intake
 from pipelines import with_kernels
 from pipelines.pipeline import Pipeline
+from pipelines.steps import resample
 
 RESTART_S: Final = 60.0  # one call waits this long for a server; the job that needs it waits on, and others with it
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own name for it
@@ -131,7 +132,6 @@ def pipelines_of(settings: Settings, more: Sequence[Pipeline] = ()) -> dict[str,
         if faults := gathering.faults(known[rule.pipeline], rule):
             raise BadSetting(f"Roles of rule {rule.name!r}: {'; '.join(faults)}.", fix="Mend the rule.")
         asked_maps.require(rule, known[rule.pipeline])
-    return {rule.pipeline: known[rule.pipeline] for rule in settings.rules}
         if known[rule.pipeline].gives.kind in SYNTHESIS:
             for name in rule.destinations:
                 if not settings.destination(name).synthetic:
@@ -143,9 +143,9 @@ def pipelines_of(settings: Settings, more: Sequence[Pipeline] = ()) -> dict[str,
         if known[rule.pipeline].registers and not resample.available():
             missing = resample.Unavailable()
             raise BadSetting(f"Rule {rule.name!r} needs {rule.pipeline}. {missing.message}", fix=missing.fix)
+    return {rule.pipeline: known[rule.pipeline] for rule in settings.rules}
 
 
-def specs_of(settings: Settings, pipelines: Mapping[str, Pipeline]) -> dict[str, EngineSpec]:
 def _known(settings: Settings, more: Sequence[Pipeline]) -> dict[str, Pipeline]:
     return with_kernels([kernel.measured() for kernel in settings.kernels]) | {one.name: one for one in more}
 
@@ -159,6 +159,7 @@ def synthesis_of(settings: Settings, more: Sequence[Pipeline] = ()) -> Callable[
     return lambda name: name not in kinds or kinds[name] in SYNTHESIS
 
 
+def specs_of(settings: Settings, pipelines: Mapping[str, Pipeline]) -> dict[str, EngineSpec]:
     """The engines that the pipelines need. Raises BadSetting when one is missing, or any sealed file was changed."""
     try:
         for folder in {None, settings.engines.folder}:
@@ -210,7 +211,7 @@ def planes_of(settings: Settings, spool: Spool) -> Planes:
 
 def maker_of(settings: Settings) -> str:
     """What computes results, beside weights and input: slices made ahead by anything else are not used."""
-    run = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tritonclient")
+    run = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "simpleitk", "tensorrt", "tritonclient")
     decode = ("pydicom", "pillow", "pyjpegls", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
     libraries = ("imaging-node", *run, *decode)
     found = [f"{one.name} {one.version}" for one in map(_library, libraries) if one is not None]
@@ -297,5 +298,5 @@ def intake_of(settings: Settings, records: Records, spool: Spool, child: Child) 
     )
 
 
-def decoder_of(settings: Settings) -> Child:
-    return Child(memory_mb=settings.decoder.memory_mb, seconds=settings.decoder.seconds)
+def decoder_of(settings: Settings, *, doing: str = "Decoding") -> Child:
+    return Child(memory_mb=settings.decoder.memory_mb, seconds=settings.decoder.seconds, doing=doing)

@@ -24,7 +24,7 @@ import node.errors
 from node.errors import NodeError, Refuse, Retry
 
 _PR_SET_PDEATHSIG: Final = 1
-_ALLOWED: Final = ("node.dicom.",)
+_ALLOWED: Final = ("node.dicom.", "node.registering")
 
 
 class Child:
@@ -32,10 +32,11 @@ class Child:
 
     memory_mb: address space of the child (RLIMIT_AS)
     seconds:   wall-clock and CPU limit of one request
+    doing:     what messages call its work
     """
 
-    def __init__(self, *, memory_mb: int, seconds: float) -> None:
-        self._memory_mb, self._seconds = memory_mb, seconds
+    def __init__(self, *, memory_mb: int, seconds: float, doing: str = "Decoding") -> None:
+        self._memory_mb, self._seconds, self._doing = memory_mb, seconds, doing
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
         # The child dies with the thread that started it (prctl(2)): this one lives as long as the object.
@@ -101,7 +102,7 @@ class Child:
                 process.communicate()
                 self._process = None
                 raise Refuse(
-                    f"Decoding took longer than {self._seconds:g} s and was stopped.",
+                    f"{self._doing} took longer than {self._seconds:g} s and was stopped.",
                     fix="Raise decoder.seconds if the series is that large.",
                 )
             part = os.read(descriptor, 1 << 20)

@@ -4,7 +4,8 @@
     ├── Retry        the same step again, later: the world was in the way
     │   └── EngineAway  the server that runs the network does not answer; jobs wait for it
     ├── Hold         a person looks: the result exists but must not leave
-    │   └── EngineOff  the engine no longer gives its known answers; nothing was made
+    │   ├── EngineOff  the engine no longer gives its known answers; nothing was made
+    │   └── NotRegistered  a series could not be brought to the grid of another in a way that is believed
     ├── Refuse       failed for good: this input or this object will never pass
     └── BadSetting   the node does not start; the message says what to change
 
@@ -46,6 +47,10 @@ class Hold(NodeError):
 
 class EngineOff(Hold):
     """The engine does not give what was recorded when it was validated; its pipelines make nothing."""
+
+
+class NotRegistered(Hold):
+    """A series was not brought to the grid of another one: the motion found for it is not believed."""
 
 
 class Refuse(NodeError):

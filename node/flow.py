@@ -16,7 +16,7 @@ from typing import Any, Final
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 from dbos import error as dbos_error
 
-from node.errors import EngineOff, Hold, NodeError, Refuse, Retry
+from node.errors import EngineOff, Hold, NodeError, NotRegistered, Refuse, Retry
 from node.log import log
 from node.prepared import Prepared
 from node.processing import Work
@@ -161,6 +161,8 @@ def _verdict(error: Exception) -> tuple[str, str, str]:
         error = error.errors[-1]
     if isinstance(error, EngineOff):
         return JobState.HELD, "engine_off", str(error)
+    if isinstance(error, NotRegistered):
+        return JobState.HELD, "not_registered", str(error)
     if isinstance(error, Hold):
         return JobState.HELD, "worker_died", str(error)
     if isinstance(error, Refuse):

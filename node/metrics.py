@@ -20,6 +20,7 @@ from pipelines.pipeline import Report
 _P: Final = "imaging_node_"
 _STAGE_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _VALUE_BUCKETS: Final = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 5, 10, 30, 100)
+_AGREEMENT_BUCKETS: Final = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
 # Why connections and associations are refused.
 REFUSALS: Final = (
     "unknown_peer", "called_ae_title", "limit", "address_limit", "silent", "malformed", "tls",
@@ -47,6 +48,8 @@ class Metrics:
     engine_checks_failed: Counter
     engine_waits: Counter
     eager_slices: Counter
+    registrations: Counter
+    registration_quality: Histogram
     last_in_to_first_out: Histogram
     starts: Counter
     instances_purged: Counter
@@ -80,6 +83,15 @@ METRICS: Final = Metrics(
     engine_waits=Counter(_P + "engine_waits", "Times that a job began to wait for an engine's server", ["engine"]),
     eager_slices=Counter(
         _P + "eager_slices", "Slices made before their series was complete, and those that it took", ["what"]
+    ),
+    registrations=Counter(
+        _P + "registrations", "Series brought to the grid of another one, and how", ["pipeline", "role", "outcome"]
+    ),
+    registration_quality=Histogram(
+        _P + "registration_quality",
+        "Agreement of edges of a series and the one whose grid it was brought to; 0 is chance, 1 is perfect",
+        ["pipeline", "role"],
+        buckets=_AGREEMENT_BUCKETS,
     ),
     guard_verdicts=Counter(_P + "guard_verdicts", "Verdicts of the checks", ["pipeline", "guard", "verdict"]),
     guard_value=Histogram(
@@ -134,10 +146,10 @@ def prime_worker(destinations: Iterable[str], pipelines: Iterable[str], engines:
             METRICS.commitments.labels(destination=name, outcome=outcome)
     for name in pipelines:
         METRICS.inference_seconds.labels(pipeline=name)
-    for stage in ("route", "prepare", "infer", "check", "derive", "deliver"):
+    for stage in ("route", "prepare", "register", "infer", "check", "derive", "deliver"):
         METRICS.stage_seconds.labels(stage=stage)
     for state, reason in (
-        ("held", "worker_died"), ("held", "engine_off"), ("refused", "input_refused"),
+        ("held", "worker_died"), ("held", "engine_off"), ("held", "not_registered"), ("refused", "input_refused"),
         ("failed", "retries_exhausted"), ("failed", "fault"),
     ):  # fmt: skip
         METRICS.holds.labels(state=state, reason=reason)

@@ -15,6 +15,9 @@ class Prepared:
     affine:          4 by 4, (z, y, x, 1) to LPS millimetres
     pixel_sha256:    of each slice's decoded stored values, little endian, in slice order
     roles:           of a job that takes several series: the others by role; this one defines the grid
+    placed:          of a role that is brought to the grid: the figures of `pipelines.steps.register.Placed`, the digest
+                     of the voxels and whether the frames of reference agreed; `voxels`, `padding` and `affine` are
+                     then those of the grid, everything else is of the series' own slices
     """
 
     voxels: str
@@ -25,6 +28,7 @@ class Prepared:
     pixel_sha256: tuple[str, ...]
     unit: str
     roles: Mapping[str, "Prepared"] = field(default_factory=dict)
+    placed: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

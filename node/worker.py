@@ -161,7 +161,9 @@ class Worker:
             Work(
                 records=self.records,
                 router=self.router,
-                arrays=Arrays(spool=spool, child=child),
+                arrays=Arrays(
+                    spool=spool, child=child, registrar=lambda: app.decoder_of(settings, doing="Registration")
+                ),
                 outputs=outputs,
                 inference=self.inference,
                 making=making,

@@ -390,6 +390,11 @@ class Pipeline:
             raise ValueError(f"{self.name} needs {self.least} of {len(self.optional)} optional roles.")
 
     @property
+    def registers(self) -> frozenset[str]:
+        """The roles that are brought to the grid."""
+        return frozenset(name for name, role in self.roles.items() if role.register is not None)
+
+    @property
     def optional(self) -> frozenset[str]:
         """The roles that it runs without."""
         return frozenset(name for name, role in self.roles.items() if not role.required)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ class Volume:
     unit:    "HU" for CT
     padding: (z, y, x) bool, True where the scanner measured nothing; None when it measured everywhere
     others:  of pipelines that take several series: role -> its volume, on the same grid as this one
+    placed:  of a series that was brought to this grid: the figures of `pipelines.steps.register.Placed`
     raises:  ValueError when shapes or types do not fit together
     """
 
@@ -26,6 +28,7 @@ class Volume:
     unit: str
     padding: NDArray[np.bool_] | None = None
     others: Mapping[str, "Volume"] = field(default_factory=dict)
+    placed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def pixel_mm(self) -> float:

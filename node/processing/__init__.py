@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines.engine import EngineSpec
 from node.dicom.uids import input_digest
-from node.errors import Hold, Refuse
+from node.errors import Hold, NotRegistered, Refuse
 from node.log import log
 from node.metrics import METRICS, count_verdicts
 from node.prepared import Prepared
@@ -21,6 +22,7 @@ from node.processing.making import Making
 from node.processing.mapped import mapped
 from node.processing.outputs import Outputs
 from node.processing.parts import SetPart
+from node.processing.registrations import frames_of_reference, tell_registration
 from node.processing.routing import Router
 from node.records import deliveries, jobs, sets
 from node.records.database import Records
@@ -64,9 +66,8 @@ class Work:
         with self._stage(job_id, "prepare") as job:
             part, others = self._taken(job), self._others(job)
             prepared = self.arrays.decode(job_id, part, ready=self.making.ready(job))
-            prepared = replace(
-                prepared, roles={role: self.arrays.decode(job_id, other, role) for role, other in others.items()}
-            )
+            decoded = {role: self.arrays.decode(job_id, other, role) for role, other in others.items()}
+            prepared = replace(prepared, roles=decoded | self._registered(job, prepared, decoded, part, others))
             names = [*_names(prepared, part), *(n for r, one in others.items() for n in _names(prepared.roles[r], one))]
             self._volume(job, prepared)  # refuses series that do not lie on one grid
             with self.records.write() as connection:
@@ -211,12 +212,43 @@ class Work:
         grid = self.pipelines[job["pipeline"]].grid
         return {role: self.router.parts.one(*taken) for role, taken in roles.items() if role != grid}
 
+    def _registered(
+        self,
+        job: Mapping[str, Any],
+        grid: Prepared,
+        decoded: Mapping[str, Prepared],
+        part: SetPart,
+        others: Mapping[str, SetPart],
+    ) -> dict[str, Prepared]:
+        """The roles that the pipeline brings to the grid, each in a child of its own; its figures stay with the job."""
+        pipeline = self.pipelines[job["pipeline"]]
+        asked = {role: believed for role in decoded if (believed := pipeline.roles[role].register) is not None}
+        if not asked:
+            return {}
+        began = time.monotonic()
+
+        def one(role: str) -> Prepared:
+            same = frames_of_reference(part) == frames_of_reference(others[role])
+            return self.arrays.register(job["id"], grid, decoded[role], role, same_frame=same, believed=asked[role])
+
+        with ThreadPoolExecutor(max_workers=len(asked), thread_name_prefix="register") as pool:
+            running = {role: pool.submit(one, role) for role in asked}
+        for role, task in running.items():
+            if isinstance(task.exception(), NotRegistered):
+                METRICS.registrations.labels(pipeline=pipeline.name, role=role, outcome="held").inc()
+        placed = {role: task.result() for role, task in running.items()}
+        METRICS.stage_seconds.labels(stage="register").observe(time.monotonic() - began)
+        with self.records.write() as connection:
+            for role, found in placed.items():
+                tell_registration(connection, job, role, found.placed or {}, at=self.clock())
+        return placed
+
     def _volume(self, job: Mapping[str, Any], prepared: Prepared) -> Volume:
         volume = self.arrays.volume(job["id"], prepared, lambda: self._taken(job))
         if not prepared.roles:
             return volume
         others = {
-            role: self.arrays.volume(job["id"], one, lambda role=role: self._others(job)[role], role)  # type: ignore[misc]
+            role: self.arrays.volume(job["id"], one, lambda role=role: self._others(job)[role], role, grid=prepared)  # type: ignore[misc]
             for role, one in prepared.roles.items()
         }
         if off := [role for role, other in others.items() if not volume.on_the_grid_of(other)]:

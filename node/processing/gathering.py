@@ -1,6 +1,6 @@
 """Which series of a study go together: functions of what fits, a rule and a clock that is handed in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -94,9 +94,14 @@ def judge(
     choice = choose(pipeline, rule, gathering.candidates)
     if choice.trouble:
         return _verdict(GatheringState.HELD, choice.trouble)
-    if not choice.missing:
+    if not choice.missing and not (pipeline.together and unfinished):
         return _verdict(GatheringState.READY, "", choice.chosen)
+    if not choice.missing:  # one of them may say something about those that are here
+        return _verdict(GatheringState.WAITING, f"waits for {unfinished} series of the study that are not complete")
     lacks = f"no series for {', '.join(choice.missing)}"
+    enough = pipeline.optional.issuperset(choice.missing)
+    if enough and len(pipeline.optional) - len(choice.missing) < pipeline.least:
+        enough, lacks = False, f"{lacks} ({pipeline.name} needs {pipeline.least} of {_or(pipeline.optional)})"
     until = last_at + rule.wait_s
     # A clock that was set back must not stop the timer: what came in the future counts as long ago.
     if last_at <= now < until:
@@ -105,7 +110,7 @@ def judge(
         return _verdict(GatheringState.WAITING, f"{lacks}; waits for {unfinished} series that are not complete")
     if rule.missing is Missing.DROP:
         return _verdict(GatheringState.DROPPED, f"{lacks} came within {rule.wait_s:g} s")
-    if rule.missing is Missing.PROCEED and pipeline.optional.issuperset(choice.missing):
+    if rule.missing is Missing.PROCEED and enough:
         return _verdict(GatheringState.READY, f"{lacks} came within {rule.wait_s:g} s; made without", choice.chosen)
     return _verdict(GatheringState.HELD, f"{lacks} came within {rule.wait_s:g} s")
 
@@ -120,6 +125,10 @@ def _order(one: Candidate) -> tuple[str, str, str]:
 
 def _names(some: Sequence[Candidate]) -> str:
     return " and ".join(one.series_uid + ("" if one.part == "all" else f" ({one.part})") for one in some)
+
+
+def _or(names: Iterable[str]) -> str:
+    return " or ".join(sorted(names))
 
 
 def _time(seconds: float) -> str:

@@ -21,6 +21,7 @@ from node.records.states import GatheringState, SetState
 from node.settings.rules import Rule
 from node.stages.route import Match, Routing, route
 from pipelines.pipeline import Pipeline
+from pipelines.role import Series
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,10 +216,15 @@ class Router:
         pipeline = self.pipelines[rule.pipeline]
         grid = verdict.chosen[pipeline.grid]
         try:
-            headers = self.parts.one(grid.set_id, grid.part).headers
+            headers = {role: self.parts.one(one.set_id, one.part).headers for role, one in verdict.chosen.items()}
         except Refuse as error:
             return replace(now, state=GatheringState.HELD, reason=str(error))
-        settled = pipeline.parameters.settle(rule.parameters, headers)
+        if pipeline.together is not None:
+            study = gatherings.headers(connection, now.study_uid)
+            chosen = {role: Series(uid=one.series_uid, headers=headers[role]) for role, one in verdict.chosen.items()}
+            if against := pipeline.together(chosen, [Series(uid=uid, headers=some) for uid, some in study.items()]):
+                return replace(now, state=GatheringState.REFUSED, reason="; ".join(against))
+        settled = pipeline.parameters.settle(rule.parameters, headers[pipeline.grid])
         if settled.reasons:
             return replace(now, state=GatheringState.HELD, reason="; ".join(settled.reasons))
         match = Match(

@@ -105,6 +105,19 @@ def study_activity(connection: Connection, study_uid: str) -> tuple[float, int]:
     return float(last_at or 0.0), int(unfinished)
 
 
+def headers(connection: Connection, study_uid: str) -> dict[str, list[Mapping[str, tuple[str, ...]]]]:
+    """The headers of everything received of a study, by series."""
+    query = (
+        select(INSTANCES.c.series_uid, INSTANCES.c.header)
+        .join(SERIES, SERIES.c.series_uid == INSTANCES.c.series_uid)
+        .where(SERIES.c.study_uid == study_uid)
+    )
+    found: dict[str, list[Mapping[str, tuple[str, ...]]]] = {}
+    for series_uid, header in connection.execute(query):
+        found.setdefault(series_uid, []).append({keyword: tuple(values) for keyword, values in header.items()})
+    return found
+
+
 def counts(connection: Connection) -> dict[str, float]:
     """How many are in each state; every state is there."""
     rows = connection.execute(select(GATHERINGS.c.state, func.count()).group_by(GATHERINGS.c.state)).all()

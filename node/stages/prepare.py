@@ -43,5 +43,9 @@ def load(prepared: Prepared) -> Volume | None:
     except FileNotFoundError:
         return None
     return Volume(
-        voxels=voxels, affine=np.array(prepared.affine, dtype=np.float64), unit=prepared.unit, padding=padding
+        voxels=voxels,
+        affine=np.array(prepared.affine, dtype=np.float64),
+        unit=prepared.unit,
+        padding=padding,
+        placed=prepared.placed or {},
     )

@@ -77,7 +77,7 @@ def route(
         for name, role in pipeline.roles.items():
             asked = (rule.where, role.where, rule.role(name).where)
             lines = [line for where in asked for line in misfits(where, headers)]
-            lines += [*unfit, *outside(role.takes, headers, found)]
+            lines += [*unfit, *outside(role.takes, headers, found), *(role.judge(headers) if role.judge else ())]
             reasons[f"{rule.name} as {name}"] = list(dict.fromkeys(lines))
             if not lines:
                 roles.append(RoleMatch(rule=rule.name, role=name))

@@ -268,7 +268,7 @@ def _clipped(one: Volume) -> NDArray[np.float32]:
 
 
 def _coarser(sitk: Any, image: Any, mm: float) -> Any:
-    """Voxels averaged to about that size. Means of blocks keep their place; sampled pixels would be half a pixel off."""
+    """Voxels averaged to about that size. Means of blocks keep their place; sampled pixels are half a pixel off."""
     steps = [
         max(1, min(round(mm / step), size)) for step, size in zip(image.GetSpacing(), image.GetSize(), strict=True)
     ]

@@ -167,7 +167,8 @@ def test_an_empty_word_on_contrast_agent_is_none(changes: dict[str, str]) -> Non
     [
         "AX T1 +C", "T1 + C", "SAG C+", "t1_mprage_tra_p2_iso +KM", "T1 nach KM", "T1 mKM", "AX T1 GD", "T1GD",
         "t1_GAD", "AX T1 POST", "T1_POST", "POSTGAD AX", "T1 post contrast", "T1 MPR POSTCONTRAST", "T1 CE",
-        "ce-t1", "T1C", "T1 with contrast", "GADOVIST 7,5", "T1 Kontrastmittel", "T1 FS INJ", "dotarem ax", "W CONTRAST", "VIBE+C",
+        "ce-t1", "T1C", "T1 with contrast", "GADOVIST 7,5", "T1 Kontrastmittel", "T1 FS INJ", "dotarem ax",
+        "W CONTRAST", "VIBE+C",
     ],
 )  # fmt: skip
 def test_words_for_contrast_agent_are_found(text: str) -> None:
@@ -181,7 +182,8 @@ def test_words_for_contrast_agent_are_found(text: str) -> None:
     [
         "AX T1 POSTERIOR FOSSA", "POST FOSSA T1", "T1 POST OP", "AX T1 PRE", "T1 ohne KM", "T1 w/o contrast",
         "T1 WO GD", "T1 WITHOUT CONTRAST", "BRAIN W/WO CONTRAST", "PRE CONTRAST T1", "T1 vor KM", "T1 non contrast",
-        "AX FLAIR", "t1_mprage_sag_p2_iso", "T2 TSE TRA", "CERVICAL", "GDP", "CSF FLOW", "COR T1", "ADC", "PRE-GD", "nativ",
+        "AX FLAIR", "t1_mprage_sag_p2_iso", "T2 TSE TRA", "CERVICAL", "GDP", "CSF FLOW", "COR T1", "ADC", "PRE-GD",
+        "nativ",
     ],
 )  # fmt: skip
 def test_words_that_only_look_like_it_are_not(text: str) -> None:
