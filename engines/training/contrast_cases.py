@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engines.training.contrast_lesions import INDEPENDENT, Kind, Lesion, Space, paint
 from engines.training.contrast_physics import Weighting, protocol
 from engines.training.contrast_scan import acquired, looked_up, slices, through
-from engines.training.contrast_tissue import TABLE, maps_of, signals
+from engines.training.contrast_tissue import FLOWING, LEAKY, TABLE, maps_of, signals
 from engines.training.head_labels import BRAIN, DATA, Head, Tissue, load, smooth_field
 
 Volume = NDArray[np.float32]
@@ -64,6 +64,7 @@ class Case:
     lesions: what was put in; numbers: (z, y, x) uint8, 0 where there is none
     sinus, choroid, pituitary: what always enhances; nawm: white matter at least 3 mm from any lesion and from
              everything else; brain: inside the skull
+    search:  where enhancement is a finding: brain tissue and lesions, 2 mm away from vessels, dura and the controls
     affine:  4x4, voxel (x, y, z) to mm, RAS
     """
 
@@ -82,6 +83,7 @@ class Case:
     pituitary: Mask
     nawm: Mask
     brain: Mask
+    search: Mask
     stripped: bool
     affine: NDArray[np.float64]
 
@@ -160,6 +162,7 @@ def case(
         pituitary=shown.tissue == Tissue.PITUITARY,
         nawm=far,
         brain=np.isin(shown.tissue, BRAIN) | (shown.inside > 127),
+        search=searched(shown, view.spacing),
         stripped=bare,
         affine=affine,
     )
@@ -232,6 +235,15 @@ def skull_cut(rng: np.random.Generator, inside: NDArray[np.uint8], spacing: tupl
     knots = (12.0 / spacing[0], 12.0 / spacing[1], 12.0 / spacing[2])
     waver = smooth_field(rng, inside.shape, (max(knots[0], 1.01), knots[1], knots[2]))
     made: Mask = inside > 255.0 * np.clip(rng.uniform(0.25, 0.7) + 0.06 * waver, 0.08, 0.92)
+    return made
+
+
+def searched(shown: Clean, spacing: tuple[float, float, float]) -> Mask:
+    """Where enhancement is a finding, see `Case`."""
+    away = ~np.isin(shown.tissue, FLOWING) & ~np.isin(
+        shown.tissue, tuple(kind for kind in LEAKY if kind < Tissue.MUSCLE)
+    )
+    made: Mask = (np.isin(shown.tissue, BRAIN) | (shown.numbers > 0)) & within(away, spacing, 2.0)
     return made
 
 

@@ -36,7 +36,7 @@ def noise_power(to: Path, curves: Mapping[str, tuple[Sequence[float], Sequence[f
         axes.plot(frequency, power, label=title, linewidth=2.2 if title == "network" else 1.2)
     axes.set(xlabel="cycles per mm", ylabel="noise power, HU² mm²", yscale="log", title="Noise power in water")
     axes.legend(fontsize=7)
-    return _saved(figure, to / f"{name}_nps.png")
+    return saved(figure, to / f"{name}_nps.png")
 
 
 def contrast_sharpness(to: Path, found: Mapping[str, Mapping[str, float]], name: str) -> Path:
@@ -50,7 +50,7 @@ def contrast_sharpness(to: Path, found: Mapping[str, Mapping[str, float]], name:
     )
     axes.set_ylim(bottom=0.0)
     axes.legend(fontsize=7)
-    return _saved(figure, to / f"{name}_mtf.png")
+    return saved(figure, to / f"{name}_mtf.png")
 
 
 def transfer(to: Path, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], name: str) -> Path:
@@ -60,7 +60,7 @@ def transfer(to: Path, curves: Mapping[str, tuple[Sequence[float], Sequence[floa
         axes.plot(frequency, mtf, label=title)
     axes.set(xlabel="cycles per mm", ylabel="MTF", title="Sharpness, edge of 200 HU", ylim=(0.0, None))
     axes.legend(fontsize=7)
-    return _saved(figure, to / f"{name}_mtf.png")
+    return saved(figure, to / f"{name}_mtf.png")
 
 
 def patches(to: Path, rows: Sequence[Mapping[str, Image]], windows: Sequence[tuple[float, float]], name: str) -> Path:
@@ -76,7 +76,7 @@ def patches(to: Path, rows: Sequence[Mapping[str, Image]], windows: Sequence[tup
             axes.set_axis_off()
         box = {"facecolor": "black", "edgecolor": "none", "pad": 1.5}
         line[0].text(3, 10, f"C {centre:g} W {width:g}", color="white", fontsize=7, bbox=box)
-    return _saved(figure, to / f"{name}_patches.png", dpi=90)
+    return saved(figure, to / f"{name}_patches.png", dpi=90)
 
 
 def bland_altman(to: Path, pairs: Mapping[str, Sequence[tuple[float, float]]], name: str) -> Path:
@@ -92,7 +92,7 @@ def bland_altman(to: Path, pairs: Mapping[str, Sequence[tuple[float, float]]], n
         _level(axes, level, style)
     axes.set(xlabel="mean of result and truth, HU", ylabel="result minus truth, HU", title="Means of 16 by 16 pixels")
     axes.legend(fontsize=7, markerscale=3)
-    return _saved(figure, to / f"{name}_bland_altman.png")
+    return saved(figure, to / f"{name}_bland_altman.png")
 
 
 def _level(axes: Axes, level: float, style: str) -> None:
@@ -125,7 +125,7 @@ def each(methods: Mapping[str, Callable[..., Image]], names: Sequence[str], *arg
     return {TITLES[name]: methods[name](*arguments) for name in names}
 
 
-def _saved(figure: Figure, path: Path, *, dpi: int = 100) -> Path:
+def saved(figure: Figure, path: Path, *, dpi: int = 100) -> Path:
     """Write a PNG of as few colours, then of as few pixels, as it takes to stay below `LARGEST`: patches are noisy."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi)
