@@ -102,7 +102,7 @@ def loss_of(
     """
     error = (made - truth).abs()
     weight = 1.0 + VESSELS * F.max_pool3d(arteries[None, None], 3, 1, 1)[0, 0]
-    total = (weight * (error + 3.0 * error**2)).mean()
+    total = (weight * (error + 6.0 * error**2)).mean()
     steps = (made.diff(dim=0) - truth.diff(dim=0)).abs()
     total = total + 0.5 * (weight[1:] * steps).mean()
     depth_mm = float(rng.uniform(10.0, 20.0))

@@ -159,7 +159,7 @@ def shown(head: Head, rng: np.random.Generator, view: View, diameters_mm: list[f
         length = float(rng.uniform(90.0, 220.0)) * np.sqrt(max(group, 0.3) / 1.5)
         arterial[own] *= saturation(path[own], 1.0, steady, float(length))
     arterial[np.array(tree.kind) != ARTERY] = np.array(tree.gain)[np.array(tree.kind) != ARTERY]
-    signal, inside, brain = _around(head, rng, view)
+    signal, inside, brain = surroundings(head, rng, view)
     there = inside > 0.5
     for kind in (1 - ARTERY, ARTERY):
         share, value = drawn(tree, kind, view, arterial)
@@ -175,7 +175,7 @@ def shown(head: Head, rng: np.random.Generator, view: View, diameters_mm: list[f
     )
 
 
-def _around(head: Head, rng: np.random.Generator, view: View) -> tuple[Volume, Volume, Volume]:
+def surroundings(head: Head, rng: np.random.Generator, view: View) -> tuple[Volume, Volume, Volume]:
     """Tissue, head and brain on the view's grid; read at every second plane, since they are known to a millimetre."""
     corners = view.to_head(tuple(np.array([-2.0, length + 1.0]) for length in view.shape))  # type: ignore[arg-type]  # of three
     low = [int(max(np.floor(axis.min()) - 2, 0)) for axis in corners]

@@ -1,0 +1,315 @@
+"""NETWORKS D4: super-resolution of time-of-flight angiography against interpolation and iterative back-projection.
+
+Simulated scans of the heads that were held back, with trees of their own, by both kinds of scan; the slice profile is
+known to back-projection and to nothing else. Truth is the scan's thin averages without noise. Everything is divided by
+the unit that the node would measure on the thick slices, as the network is fed. Vessels: one top-hat and one threshold,
+chosen on the head that chooses the checkpoint. Real volumes judge beside it; none of them trains.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from engines.engine import EngineSpec
+from engines.ort import OrtEngine
+from engines.slabs import SUPPORT, averaged, consistent, fourier_consistent, to_factor, tof_unit
+from engines.training import measures, tof_measures
+from engines.training.evaluation import Line, spread
+from engines.training.tof_acquire import Acquisition, Profile
+from engines.training.tof_baselines import METHODS
+from engines.training.tof_cases import Case, case
+from engines.training.tof_head import HELD_BACK
+
+Volume = NDArray[np.float32]
+Row = dict[str, dict[str, float]]  # method, figure
+
+PROFILES = (Profile.FOURIER, Profile.BOX, Profile.FOURIER, Profile.GAUSS)
+VOLUMES = 24
+PROBES_MM = (3.0, 3.5, 4.0, 4.5, 5.0)
+OTHERS = ((4.0, 2), (4.0, 3), (4.0, 5), (4.0, 6), (3.0, 4), (5.0, 4), (6.0, 4), (2.0, 2))  # spacing, factor
+EACH = 4
+ALL = ("nearest", "linear", "cubic", "back_projection", "network")
+_engine: list[OrtEngine] = []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One simulated scan; `full`: every figure, else error and overlap only."""
+
+    head: int
+    seed: int
+    profile: Profile
+    spacing_mm: float = 4.0
+    factor: int = 4
+    full: bool = True
+    data: Path
+
+    def made(self) -> Case:
+        """Simulate it."""
+        rng = np.random.default_rng([self.head, self.seed, 3])
+        sizes = (*rng.permutation(PROBES_MM)[:4], *rng.uniform(5.0, 7.0, 1)) if self.full else None
+        return case(
+            self.head,
+            self.seed,
+            profile=self.profile,
+            spacing_mm=self.spacing_mm,
+            factor=self.factor,
+            diameters_mm=sizes,
+            slabs=40 if self.full else int(96 / self.spacing_mm),
+            side=192 if self.full else 160,
+            data=self.data,
+        )
+
+
+def start(spec: EngineSpec) -> None:
+    """Once in every process."""
+    _engine.append(OrtEngine(spec, threads=1).__enter__())
+
+
+def network(thick: Volume, _: Acquisition | None, factor: int) -> Volume:
+    """The committed network as the pipeline uses it: the outermost slabs repeated, then averaged to the factor.
+
+    thick:   (z, y, x) ART, y and x multiples of 8
+    returns: (factor z, y, x) ART, none below 0, their averages the slabs
+    """
+    wide = np.pad(thick, ((SUPPORT, SUPPORT), (0, 0), (0, 0)), mode="edge")
+    made = []
+    for k, slab in enumerate(thick):
+        fed = np.ascontiguousarray(wide[None, k : k + 2 * SUPPORT + 1])
+        made.append(consistent(to_factor(_engine[0].infer({"slices": fed})["thin"][0], factor), slab))
+    return np.concatenate(made)
+
+
+def results(thick: Volume, acquisition: Acquisition, factor: int, methods: Sequence[str] = ALL) -> dict[str, Volume]:
+    """Thin slices by every method."""
+    return {
+        name: network(thick, acquisition, factor) if name == "network" else METHODS[name](thick, acquisition, factor)
+        for name in methods
+    }
+
+
+def measure(task: Task) -> Row:
+    """Every figure of every method on one scan."""
+    one = task.made()
+    unit = np.float32(tof_unit(one.thick))
+    thick, truth = one.thick / unit, one.thin / unit
+    made = results(thick, one.acquisition, task.factor)
+    if task.profile is Profile.FOURIER:
+        made["network_fourier"] = np.maximum(fourier_consistent(made["network"], thick, task.factor), 0.0)
+    sizes = (one.spacing_mm / one.factor, one.pixel_mm, one.pixel_mm)
+    near = ndimage.binary_dilation(one.arteries > 0.05, iterations=2) & one.brain
+    planes = tof_measures.projections(truth, one.brain)
+    found: Row = {}
+    for name, volume in made.items():
+        row = found[name] = {
+            "psnr": tof_measures.psnr(volume, truth, one.brain),
+            "psnr_vessels": tof_measures.psnr(volume, truth, near),
+            "residual_percent": 100.0 * float(np.abs(averaged(volume, task.factor) - thick).max()),
+        }
+        seen = tof_measures.projections(volume, one.brain)
+        for plane, mine, theirs in zip(("axial", "coronal", "sagittal"), seen, planes, strict=True):
+            row[f"ms_ssim_{plane}"] = tof_measures.ms_ssim(mine, theirs)
+        row["ms_ssim"] = float(np.mean([row[f"ms_ssim_{plane}"] for plane in ("axial", "coronal", "sagittal")]))
+    if task.full:
+        _vessels(one, {**made, "truth": truth}, found, sizes)
+    else:
+        for name, volume in {**made, "truth": truth}.items():
+            found.setdefault(name, {})["dice"] = tof_measures.dice(
+                tof_measures.vessels(volume, sizes, one.brain), one.vessels & one.brain
+            )
+    return found
+
+
+def _vessels(one: Case, volumes: Mapping[str, Volume], found: Row, sizes: tuple[float, float, float]) -> None:
+    real = one.vessels & one.brain
+    line = tof_measures.skeleton(real)
+    masks = {name: tof_measures.vessels(volume, sizes, one.brain) for name, volume in volumes.items()}
+    sacs = [sac for sac in one.aneurysms if 3.0 <= sac.diameter_mm <= 5.0]
+    visible = [sac for sac in sacs if tof_measures.found(masks["truth"], sac, sizes)]
+    real_or_seen = (one.arteries > 0.02) | masks["truth"]
+    for name, mask in masks.items():
+        row = found.setdefault(name, {})
+        row["dice"] = tof_measures.dice(mask, real)
+        row["aneurysms_visible"] = float(len(visible))
+        row["aneurysms_found"] = float(sum(tof_measures.found(mask, sac, sizes) for sac in visible))
+        if name in ("cubic", "back_projection", "network", "truth"):
+            own = tof_measures.skeleton(mask)
+            row["cldice"] = tof_measures.cl_dice(mask, real, own, line)
+            row["false_length_percent"] = tof_measures.false_length(own, real_or_seen, sizes)
+    names = ("cubic", "back_projection", "network", "truth")
+    rng = np.random.default_rng(0)
+    widths = tof_measures.widths([volumes[name] for name in names], one.tree, sizes, rng)
+    widths = widths[np.isfinite(widths).all(axis=1)]
+    for k, name in enumerate(names[:3]):
+        if len(widths) >= 5:
+            found[name]["diameter_bias_mm"] = float(np.mean(widths[:, k] - widths[:, 3]))
+            found[name]["diameter_off_mm"] = float(np.mean(np.abs(widths[:, k] - widths[:, 3])))
+            found[name]["diameters"] = float(len(widths))
+
+
+def tasks_of(data: Path, every: int = 1) -> list[Task]:
+    """The scans at 4 mm and factor 4, half of them 3-D; the two heads in turn."""
+    return [
+        Task(head=HELD_BACK[k % 2], seed=1000 + k, profile=PROFILES[k // 2 % 4], data=data)
+        for k in range(0, VOLUMES, every)
+    ]
+
+
+def other_tasks(data: Path, every: int = 1) -> list[Task]:
+    """Other spacings and factors, a few scans each."""
+    return [
+        Task(
+            head=HELD_BACK[k % 2],
+            seed=2000 + k,
+            profile=PROFILES[k],
+            spacing_mm=spacing,
+            factor=factor,
+            full=False,
+            data=data,
+        )
+        for spacing, factor in OTHERS
+        for k in range(0, EACH, every)
+    ]
+
+
+def evaluate(spec: EngineSpec, *, data: Path, to: Path | None, jobs: int, every: int = 1) -> dict[str, Any]:
+    """The whole of D4; see `engines.training.evaluation.evaluate`."""
+    from engines.training import evaluate_superres_probes as probes
+    from engines.training import evaluate_superres_real as real
+
+    start(spec)
+    tasks, others = tasks_of(data, every), other_tasks(data, every)
+    boards = probes.tasks(data, every)
+    rows = list(spread(measure, tasks, jobs=jobs, start=start, given=(spec,)))
+    few = list(spread(measure, others, jobs=jobs, start=start, given=(spec,)))
+    seen = list(spread(probes.measure, boards, jobs=jobs, start=start, given=(spec,)))
+    figures: dict[str, Any] = {
+        "simulated": summary(rows),
+        "simulated_by_profile": {
+            kind: summary([row for row, task in zip(rows, tasks, strict=True) if task.profile is kind])
+            for kind in dict.fromkeys(task.profile for task in tasks)
+        },
+        "others": {
+            f"{spacing:g} mm, factor {factor}": summary(
+                [row for row, t in zip(few, others, strict=True) if (t.spacing_mm, t.factor) == (spacing, factor)]
+            )
+            for spacing, factor in OTHERS
+        },
+        "probes": probes.summary(boards, seen),
+        "real": real.measured(data),
+    }
+    if to is not None:
+        from engines.training import pictures_superres
+
+        pictures_superres.superres(to, tasks)
+    return {
+        "acceptance": [line.as_json() for line in acceptance(rows, tasks, figures)],
+        "figures": figures,
+        "items": listed(data),
+    }
+
+
+def column(rows: Sequence[Row], method: str, name: str) -> list[float]:
+    """A figure of every scan that has it."""
+    return [row[method][name] for row in rows if name in row.get(method, {})]
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Means and intervals by method and figure, over scans."""
+    methods = dict.fromkeys(name for row in rows for name in row)
+    return {
+        method: {
+            name: measures.interval(column(rows, method, name)).as_json()
+            for name in dict.fromkeys(key for row in rows for key in row.get(method, {}))
+        }
+        for method in methods
+    }
+
+
+def gained(rows: Sequence[Row], name: str, over: str) -> measures.Interval:
+    """The network's figure minus another method's, scans paired."""
+    both = [(row["network"][name], row[over][name]) for row in rows]
+    return measures.interval([ours - theirs for ours, theirs in both])
+
+
+def acceptance(rows: Sequence[Row], tasks: Sequence[Task], figures: Mapping[str, Any]) -> list[Line]:
+    """Every line of D4."""
+    ibp, cubic = "back_projection", "cubic"
+
+    def line(name: str, found: measures.Interval, least: float | None = None, most: float | None = None) -> Line:
+        return Line(name=name, value=found.mean, low=found.low, high=found.high, n=found.n, least=least, most=most)
+
+    lines = [
+        line("PSNR above iterative back-projection, dB", gained(rows, "psnr", ibp), least=1.0),
+        line("PSNR above cubic interpolation, dB", gained(rows, "psnr", cubic), least=2.0),
+        line("MIP MS-SSIM above cubic, mean of three planes", gained(rows, "ms_ssim", cubic), least=0.08),
+        line("vessel Dice above back-projection", gained(rows, "dice", ibp), least=0.05),
+        line("vessel clDice above back-projection", gained(rows, "cldice", ibp), least=0.05),
+        line(
+            "diameter bias, vessels of 2 mm and more, mm",
+            measures.interval(column(rows, "network", "diameter_bias_mm")),
+            least=-0.2,
+            most=0.2,
+        ),
+    ]
+    widths = figures["probes"]["network"]
+    for what in ("wires", "points"):
+        entry = widths[what]
+        lines.append(
+            Line(
+                name=f"measured through-plane FWHM of {what}, 4 mm to factor 4, mm",
+                value=entry["mean"],
+                low=entry["low"],
+                high=entry["high"],
+                n=int(entry["n"]),
+                most=2.0,
+            )
+        )
+    seen = measures.ratio_interval(
+        column(rows, "network", "aneurysms_found"),
+        column(rows, "network", "aneurysms_visible"),
+        [f"{task.head} {task.seed}" for task in tasks],
+    )
+    visible = int(sum(column(rows, "network", "aneurysms_visible")))
+    lines.append(
+        Line(
+            name="aneurysms of 3 to 5 mm found, of those visible in truth",
+            value=seen.mean,
+            low=seen.low,
+            high=seen.high,
+            n=visible,
+            least=0.9,
+        )
+    )
+    lines.append(
+        line("false vessel length, %", measures.interval(column(rows, "network", "false_length_percent")), most=2.0)
+    )
+    lines.append(
+        line(
+            "largest residual of the re-averaged slices, % of arterial signal",
+            measures.interval(column(rows, "network", "residual_percent")),
+            most=1.0,
+        )
+    )
+    return lines
+
+
+def listed(data: Path) -> list[dict[str, Any]]:
+    """Every file that judges, with its digest; for the simulations the seeds."""
+    names = [f"labels/head_labels_{number:02d}.nii.gz" for number in HELD_BACK]
+    names += ["mr/t1_mprage_studyforrest_0.67mm.nii.gz", "mr/t1gd_vs-seg-001_0.41x0.41x1.5mm.nii.gz"]
+    return [
+        {
+            "path": name,
+            "sha256": hashlib.sha256((data / name).read_bytes()).hexdigest(),
+            "role": "held-back" if name.startswith("labels") else "real, judges only",
+            "seeds": [task.seed for task in tasks_of(data) if f"_{task.head:02d}." in name],
+        }
+        for name in names
+    ]
