@@ -1,15 +1,15 @@
 """The table of the guards: what was counted, as JSON and as GUARDS.md."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from pipelines.ct_denoise import CT_DENOISE
-from pipelines.limits import GuardLimits
 from pipelines.pipeline import Finding, Verdict
-from tests.bench.guard_faults import ASKED
 
+TABLE = Path(__file__).parent / "GUARDS.md"
 WANTED_DETECTED, WANTED_FALSE = 0.95, 0.01
 
 
@@ -40,67 +40,89 @@ class Tally:
                 "by": dict(self.by.most_common())}  # fmt: skip
 
 
-def report(rows: Mapping[str, Tally], limits: GuardLimits, cost: float, sha256: str) -> dict[str, Any]:
-    """The figures, with `acceptance` as `imaging-node evaluate` has it."""
+def report(
+    rows: Mapping[str, Tally], limits: Any, cost: float, sha256: str, *, asked: Collection[str]
+) -> dict[str, Any]:
+    """The figures, with `acceptance` as `imaging-node evaluate` has it.
+
+    limits: dataclass of a pipeline's limits
+    cost:   of all checks, in the unit that the section says
+    asked:  faults that have to be seen
+    """
     clean = rows["clean"]
     acceptance = [
         {"name": "false alarms", "value": clean.marked / clean.total, "wanted": WANTED_FALSE,
          "passed": clean.marked / clean.total <= WANTED_FALSE}
     ]  # fmt: skip
     for label, tally in rows.items():
-        if promised(label):
+        if promised(label, asked):
             share = tally.marked / tally.total
             acceptance.append(
                 {"name": label, "value": share, "wanted": WANTED_DETECTED, "passed": share >= WANTED_DETECTED}
             )
     return {
         "engine_sha256": sha256,
-        "limits": {one.name: getattr(limits, one.name) for one in fields(limits)},
+        "limits": asdict(limits),
         "rows": {label: tally.to_json() for label, tally in rows.items()},
         "missed": {label: tally.missed for label, tally in rows.items() if label != "clean" and tally.missed},
-        "checks_ms_per_slice": round(cost, 2),
+        "checks_cost": round(cost, 2),
         "acceptance": acceptance,
     }
 
 
-def promised(label: str) -> bool:
-    """Whether NETWORKS.md E names the fault of a row."""
-    return any(label == name or label.startswith(f"{name} (") for name in ASKED)
+def promised(label: str, asked: Collection[str]) -> bool:
+    """Whether the fault of a row is among those that have to be seen."""
+    return any(label == name or label.startswith(f"{name} (") for name in asked)
 
 
-def table(rows: Mapping[str, Tally], limits: GuardLimits, cost: float) -> list[str]:
-    """GUARDS.md."""
-    clean = rows["clean"]
-    known = CT_DENOISE.version
-    lines = [
-        "# Guards of ct-denoise: false alarms and injected faults",
-        "",
-        "Made by `python -m tests.bench.guards --calibrate`. Limits come from one half of the public scans, this",
-        "table from the other; the halves share no patient (`tests/bench/guard_series.py`). Every series went through",
-        "the shipped network: simulated noise of 8 to 45 HU on cleaned slices, soft to sharp kernels, and the scans",
-        "as they came. Headers are made, complete and inside the envelope. Three slices each; a changed structure is",
-        "in one of them.",
-        "",
-        f"Pipeline {known}, weights `{limits.engine_sha256[:20]}…`. All checks together: {cost:.1f} ms per slice of",
-        "512x512 on one core, without the network's run on one slice of 20.",
-        "",
-        f"**False alarms: {clean.marked} of {clean.total} clean series** (upper 95 % bound "
-        f"{100 * upper_bound(clean.marked, clean.total):.1f} %), {clean.held} of them held. Wanted: at most 1 %.",
-        "",
-        "| fault | series | held | held or marked | seen by |",
-        "|---|---|---|---|---|",
-    ]
-    for label, tally in rows.items():
-        if label != "clean":
-            by = ", ".join(f"{name} {100 * count // tally.total} %" for name, count in tally.by.most_common(4))
-            mark = "" if promised(label) else " *"
-            lines.append(
-                f"| {label}{mark} | {tally.total} | {100 * tally.held / tally.total:.1f} % | "
-                f"{100 * tally.marked / tally.total:.1f} % | {by} |"
-            )
-    lines += ["", "\\* measured, not promised.", "", "| limit | value |", "|---|---|"]
-    lines += [f"| {one.name} | {getattr(limits, one.name)} |" for one in fields(limits) if one.name != "engine_sha256"]
-    return lines
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """What a table says of itself: one pipeline's part of GUARDS.md.
+
+    lines:  under the title, before the false alarms
+    asked:  faults that have to be seen
+    limits: name -> value
+    """
+
+    title: str
+    lines: tuple[str, ...]
+    asked: Collection[str]
+    limits: Mapping[str, Any]
+
+    def table(self, rows: Mapping[str, Tally]) -> list[str]:
+        """The part, as lines of Markdown."""
+        clean = rows["clean"]
+        lines = [
+            f"# {self.title}",
+            "",
+            *self.lines,
+            "",
+            f"**False alarms: {clean.marked} of {clean.total} clean series** (upper 95 % bound "
+            f"{100 * upper_bound(clean.marked, clean.total):.1f} %), {clean.held} of them held. Wanted: at most 1 %.",
+            "",
+            "| fault | series | held | held or marked | seen by |",
+            "|---|---|---|---|---|",
+        ]
+        for label, tally in rows.items():
+            if label != "clean":
+                by = ", ".join(f"{name} {100 * count // tally.total} %" for name, count in tally.by.most_common(4))
+                mark = "" if promised(label, self.asked) else " *"
+                lines.append(
+                    f"| {label}{mark} | {tally.total} | {100 * tally.held / tally.total:.1f} % | "
+                    f"{100 * tally.marked / tally.total:.1f} % | {by} |"
+                )
+        lines += ["", "\\* measured, not promised.", "", "| limit | value |", "|---|---|"]
+        return [*lines, *(f"| {name} | {value} |" for name, value in self.limits.items())]
+
+
+def put_section(lines: Sequence[str], file: Path = TABLE) -> None:
+    """Put a part of GUARDS.md in the place of the one with the same title, or behind all others."""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    parts = [part.strip() for part in re.split(r"^(?=# )", text, flags=re.MULTILINE) if part.strip()]
+    mine, title = "\n".join(lines).strip(), lines[0]
+    at = next((number for number, part in enumerate(parts) if part.split("\n", 1)[0] == title), len(parts))
+    parts[at : at + 1] = [mine]
+    file.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def upper_bound(count: int, total: int) -> float:
