@@ -39,8 +39,8 @@ def annexes(facts: Facts) -> tuple[Section, ...]:
                 "SOP Common, Common Instance Reference; those of the classic MR image are those of PS3.3 A.4, with MR "
                 "Image in the place of CT Image, and Overlay Plane where the kind has one. An Enhanced CT or MR image "
                 "(PS3.3 A.38.1, A.36.2; for destinations with `enhanced = true`, where the source was Enhanced) adds "
-                "Enhanced General Equipment, Multi-frame Functional Groups, Multi-frame Dimension, Acquisition Context and "
-                "Enhanced CT or MR Image. Where it cannot be written truthfully, the classic images go instead: a "
+                "Enhanced General Equipment, Multi-frame Functional Groups, Multi-frame Dimension, Acquisition Context "
+                "and Enhanced CT or MR Image. Where it cannot be written truthfully, the classic images go instead: a "
                 "Legacy Converted source, a source without Irradiation Event Identification, a kind that an overlay "
                 "marks, for which an Enhanced image has no place.",
                 "Implementation-specific values of Image Type are those that begin with "

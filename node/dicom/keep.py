@@ -153,7 +153,7 @@ def kept(source: Dataset, *, signed: bool, form: Form) -> Dataset:
     for tag, element in sorted(part10.elements(source).items()):
         if is_kept(int(tag)) and int(tag) not in form.dropped:
             taken[tag] = written(tag, element, signed)
-    for number in _unwanted(taken, source):
+    for number in _unwanted(taken, source, form):
         del taken[BaseTag(number)]
     for keyword in _missing(taken, source, form):
         taken[Tag(keyword)] = _empty(keyword)
@@ -190,7 +190,7 @@ class Keeper:
                 encoded = self._encode(tag, element, signed)
             if encoded is not None:
                 found[tag] = encoded
-        for tag in _unwanted(found, source):
+        for tag in _unwanted(found, source, self._form):
             del found[tag]
         for keyword in _missing(found, source, self._form):
             found[_number(keyword)] = self._empty[keyword]
@@ -213,15 +213,19 @@ def _number(keyword: str) -> int:
     return int(Tag(keyword))
 
 
-def _unwanted(taken: Container[int], source: Dataset) -> Iterator[int]:
+def _unwanted(taken: Container[int], source: Dataset, form: Form) -> Iterator[int]:
     # An empty Specific Character Set is not allowed (Type 1C, PS3.3 C.12.1); it means what an absent one means.
     if 0x00080005 in taken and not part10.raw(source, 0x00080005):
         yield 0x00080005
+    # A head has no side; where the node says that it is one, an empty side is no longer unknown (PS3.3 C.7.3.1).
+    if _number("Laterality") in taken and lacks_body_part(source, form):
+        yield _number("Laterality")
 
 
 def lacks_body_part(source: Dataset, form: Form) -> bool:
-    """Whether the node says for a source which part of the body it shows."""
-    return bool(form.body_part) and not part10.text(source, "BodyPartExamined")
+    """Whether the node says for a source which part of the body it shows: where neither that nor a side is stated."""
+    stated = part10.text(source, "BodyPartExamined") or part10.text(source, "Laterality")
+    return bool(form.body_part) and not stated and not part10.text(source, "ImageLaterality")
 
 
 def _body_part(form: Form) -> RawDataElement:
@@ -237,7 +241,8 @@ def _missing(taken: Container[int], source: Dataset, form: Form) -> Iterator[str
         not form.has_frames
         and _number("Laterality") not in taken
         and _number("ImageLaterality") not in taken
-        and (part10.text(source, "BodyPartExamined") or form.body_part) not in UNPAIRED
+        and not lacks_body_part(source, form)
+        and part10.text(source, "BodyPartExamined") not in UNPAIRED
     ):
         yield "Laterality"
     # Type 2C of an MR image: where the sequence inverts, the time is stated, as unknown if need be (PS3.3 C.8.3.1).

@@ -115,8 +115,9 @@ def _ranges(whole: Whole, slices: int) -> list[tuple[float, float]]:
 
 
 def _holds(scale: Scale, ends: tuple[float, float]) -> bool:
-    stored = [np.rint((value - scale.intercept) / scale.slope) for value in ends if np.isfinite(value)]
-    return all(scale.lowest <= value <= scale.highest for value in stored)
+    """Whether the bits hold these values; what an unsigned image has below its lowest one is noise, and is cut off."""
+    stored = [float(np.rint((value - scale.intercept) / scale.slope)) for value in ends if np.isfinite(value)]
+    return all(value <= scale.highest and (value >= scale.lowest or not scale.signed) for value in stored)
 
 
 def _in_16_bits(scale: Scale) -> Scale:

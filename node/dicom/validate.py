@@ -27,6 +27,7 @@ VERBATIM = (
 RESCALE = "RescaleSlope RescaleIntercept"  # verbatim in CT; an MR image has none
 MOVED = "ImagePositionPatient"  # of an image between the slices of its source
 WIDENED = "BitsStored"  # where the result's values need more than those of its source
+_PART_OR_SIDE = ("BodyPartExamined", "Laterality", "ImageLaterality")
 _FINER = range(2, 9)  # images for one source slice
 _OUR_KERNEL = re.compile(r"(?=.{6,16}$)AI [^\\>]+>[^\\>]+")  # SH: at most 16 characters, one value
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")  # PS3.5 6.2, CS
@@ -145,7 +146,7 @@ class Series:
             yield "the overlay is not the one that marks this kind of image"
 
     def _place(self, derived: Dataset, index: int) -> Iterator[str]:
-        if self.row.body_part and not part10.text(derived, "BodyPartExamined"):
+        if self.row.body_part and not any(part10.text(derived, keyword) for keyword in _PART_OR_SIDE):
             yield "Body Part Examined is not stated"
         if not self.row.finer:
             return
