@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from engines.training.card_superres import superres
+
 CARDS = Path(__file__).parents[1] / "cards"
 BEGIN, END = "<!-- figures: python -m engines.training.card -->", "<!-- end of figures -->"
 METHODS = {
@@ -195,7 +197,11 @@ def _cell(value: Mapping[str, float]) -> str:
     return f"{value['mean']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
 
 
-TABLES: Mapping[str, Callable[[Entry], list[str]]] = {"ct_denoise": _denoise, "ct_kernel": _kernel}
+TABLES: Mapping[str, Callable[[Entry], list[str]]] = {
+    "ct_denoise": _denoise,
+    "ct_kernel": _kernel,
+    "mra_superres": superres,
+}
 
 
 def written(text: str, found: Entry) -> str:

@@ -20,7 +20,7 @@ from engines.engine import EngineSpec
 from engines.ort import OrtEngine
 from engines.slabs import SUPPORT, averaged, consistent, fourier_consistent, to_factor, tof_unit
 from engines.training import measures, tof_measures
-from engines.training.evaluation import Line, spread
+from engines.training.evaluation import spread
 from engines.training.tof_acquire import Acquisition, Profile
 from engines.training.tof_baselines import METHODS
 from engines.training.tof_cases import Case, case
@@ -132,7 +132,7 @@ def _vessels(one: Case, volumes: Mapping[str, Volume], found: Row, sizes: tuple[
     masks = {name: tof_measures.vessels(volume, sizes, one.brain) for name, volume in volumes.items()}
     sacs = [sac for sac in one.aneurysms if 3.0 <= sac.diameter_mm <= 5.0]
     visible = [sac for sac in sacs if tof_measures.found(masks["truth"], sac, sizes)]
-    real_or_seen = (one.arteries > 0.02) | masks["truth"]
+    real_or_seen = (one.arteries + one.veins > 0.02) | masks["truth"]
     for name, mask in masks.items():
         row = found.setdefault(name, {})
         row["dice"] = tof_measures.dice(mask, real)
@@ -180,6 +180,7 @@ def other_tasks(data: Path, every: int = 1) -> list[Task]:
 
 def evaluate(spec: EngineSpec, *, data: Path, to: Path | None, jobs: int, every: int = 1) -> dict[str, Any]:
     """The whole of D4; see `engines.training.evaluation.evaluate`."""
+    from engines.training import evaluate_superres_lines as acceptance
     from engines.training import evaluate_superres_probes as probes
     from engines.training import evaluate_superres_real as real
 
@@ -209,9 +210,9 @@ def evaluate(spec: EngineSpec, *, data: Path, to: Path | None, jobs: int, every:
 
         pictures_superres.superres(to, tasks)
     return {
-        "acceptance": [line.as_json() for line in acceptance(rows, tasks, figures)],
+        "acceptance": [line.as_json() for line in acceptance.lines(rows, tasks, figures)],
         "figures": figures,
-        "items": listed(data),
+        "items": listed(data, tasks),
     }
 
 
@@ -232,75 +233,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def gained(rows: Sequence[Row], name: str, over: str) -> measures.Interval:
-    """The network's figure minus another method's, scans paired."""
-    both = [(row["network"][name], row[over][name]) for row in rows]
-    return measures.interval([ours - theirs for ours, theirs in both])
-
-
-def acceptance(rows: Sequence[Row], tasks: Sequence[Task], figures: Mapping[str, Any]) -> list[Line]:
-    """Every line of D4."""
-    ibp, cubic = "back_projection", "cubic"
-
-    def line(name: str, found: measures.Interval, least: float | None = None, most: float | None = None) -> Line:
-        return Line(name=name, value=found.mean, low=found.low, high=found.high, n=found.n, least=least, most=most)
-
-    lines = [
-        line("PSNR above iterative back-projection, dB", gained(rows, "psnr", ibp), least=1.0),
-        line("PSNR above cubic interpolation, dB", gained(rows, "psnr", cubic), least=2.0),
-        line("MIP MS-SSIM above cubic, mean of three planes", gained(rows, "ms_ssim", cubic), least=0.08),
-        line("vessel Dice above back-projection", gained(rows, "dice", ibp), least=0.05),
-        line("vessel clDice above back-projection", gained(rows, "cldice", ibp), least=0.05),
-        line(
-            "diameter bias, vessels of 2 mm and more, mm",
-            measures.interval(column(rows, "network", "diameter_bias_mm")),
-            least=-0.2,
-            most=0.2,
-        ),
-    ]
-    widths = figures["probes"]["network"]
-    for what in ("wires", "points"):
-        entry = widths[what]
-        lines.append(
-            Line(
-                name=f"measured through-plane FWHM of {what}, 4 mm to factor 4, mm",
-                value=entry["mean"],
-                low=entry["low"],
-                high=entry["high"],
-                n=int(entry["n"]),
-                most=2.0,
-            )
-        )
-    seen = measures.ratio_interval(
-        column(rows, "network", "aneurysms_found"),
-        column(rows, "network", "aneurysms_visible"),
-        [f"{task.head} {task.seed}" for task in tasks],
-    )
-    visible = int(sum(column(rows, "network", "aneurysms_visible")))
-    lines.append(
-        Line(
-            name="aneurysms of 3 to 5 mm found, of those visible in truth",
-            value=seen.mean,
-            low=seen.low,
-            high=seen.high,
-            n=visible,
-            least=0.9,
-        )
-    )
-    lines.append(
-        line("false vessel length, %", measures.interval(column(rows, "network", "false_length_percent")), most=2.0)
-    )
-    lines.append(
-        line(
-            "largest residual of the re-averaged slices, % of arterial signal",
-            measures.interval(column(rows, "network", "residual_percent")),
-            most=1.0,
-        )
-    )
-    return lines
-
-
-def listed(data: Path) -> list[dict[str, Any]]:
+def listed(data: Path, tasks: Sequence[Task]) -> list[dict[str, Any]]:
     """Every file that judges, with its digest; for the simulations the seeds."""
     names = [f"labels/head_labels_{number:02d}.nii.gz" for number in HELD_BACK]
     names += ["mr/t1_mprage_studyforrest_0.67mm.nii.gz", "mr/t1gd_vs-seg-001_0.41x0.41x1.5mm.nii.gz"]
@@ -309,7 +242,7 @@ def listed(data: Path) -> list[dict[str, Any]]:
             "path": name,
             "sha256": hashlib.sha256((data / name).read_bytes()).hexdigest(),
             "role": "held-back" if name.startswith("labels") else "real, judges only",
-            "seeds": [task.seed for task in tasks_of(data) if f"_{task.head:02d}." in name],
+            "seeds": [task.seed for task in tasks if f"_{task.head:02d}." in name],
         }
         for name in names
     ]

@@ -32,6 +32,7 @@ class Case:
     thick:      (z, y, x) the slices as acquired, magnitudes with noise
     thin:       (factor z, y, x) truth: averages over thin slices, without noise
     arteries:   (factor z, y, x) share of each thin voxel that is artery or aneurysm, 0 to 1
+    veins:      the same of veins, which are faint
     brain:      (factor z, y, x) bool, the brain and what lies within some mm of it
     aneurysms:  centres in voxels of `thin` (z, y, x) and diameters in mm, those inside the volume
     tree:       every vessel piece, ends in voxels of `thin`
@@ -42,6 +43,7 @@ class Case:
     thick: Volume
     thin: Volume
     arteries: Volume
+    veins: Volume
     brain: NDArray[np.bool_]
     aneurysms: tuple[Aneurysm, ...]
     tree: Tree
@@ -115,6 +117,7 @@ def case(
         thick=thick,
         thin=folded(signal),
         arteries=folded(scene.arteries),
+        veins=folded(scene.veins),
         brain=folded(scene.brain.astype(np.float32)) > 0.5,
         aneurysms=tuple(sac for sac in sacs if (sac.centre >= 0.0).all() and (sac.centre <= last).all()),
         tree=tree,

@@ -88,7 +88,7 @@ def cl_dice(made: Mask, truth: Mask, made_line: Mask, truth_line: Mask) -> float
 
 
 def false_length(made_line: Mask, real: Mask, sizes: Sizes, *, near_mm: float = 1.5) -> float:
-    """Share of the found centre-lines farther than `near_mm` from anything real, %."""
+    """Share of the found centre-lines farther than `near_mm` from any vessel, artery or vein, %."""
     if not made_line.any():
         return 0.0
     away = ndimage.distance_transform_edt(~real, sampling=sizes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engines.training.tof_head import Head, sampled, tissue
 from engines.training.tof_trunks import grown
-from engines.training.tof_vessels import ARTERY, Aneurysm, Tree, saturation
+from engines.training.tof_vessels import ARTERY, VEIN, Aneurysm, Tree, saturation
 
 Volume = NDArray[np.float32]
 Point = NDArray[np.float64]
@@ -56,13 +56,14 @@ class Scene:
     """Image and truth on the view's grid.
 
     signal:   float32, 1 = fresh arterial blood
-    arteries: float32, share of each voxel that is artery or aneurysm
+    arteries: float32, share of each voxel that is artery or aneurysm; veins: the same of veins
     brain:    bool, where the brain and what lies around it is
     """
 
     view: View
     signal: Volume
     arteries: Volume
+    veins: Volume
     brain: NDArray[np.bool_]
     aneurysms: tuple[Aneurysm, ...]
     tree: Tree
@@ -161,14 +162,16 @@ def shown(head: Head, rng: np.random.Generator, view: View, diameters_mm: list[f
     arterial[np.array(tree.kind) != ARTERY] = np.array(tree.gain)[np.array(tree.kind) != ARTERY]
     signal, inside, brain = surroundings(head, rng, view)
     there = inside > 0.5
-    for kind in (1 - ARTERY, ARTERY):
+    shares = {}
+    for kind in (VEIN, ARTERY):  # an artery that crosses a vein is what is seen
         share, value = drawn(tree, kind, view, arterial)
-        share = share * there
-        signal += share * (value - signal)
+        shares[kind] = share * there
+        signal += shares[kind] * (value - signal)
     return Scene(
         view=view,
         signal=signal,
-        arteries=share,
+        arteries=shares[ARTERY],
+        veins=shares[VEIN],
         brain=brain > 0.35,
         aneurysms=tuple(tree.aneurysms),
         tree=tree,
