@@ -49,5 +49,5 @@ class Registered:
     rotation_deg: float = 15.0
     far_shift_mm: float = 120.0
     far_rotation_deg: float = 30.0
-    quality: float = 0.2
+    quality: float = 0.35
     cover: float = 0.8
