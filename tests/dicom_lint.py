@@ -17,7 +17,10 @@ TOOLS = ("dciodvfy", "dcentvfy", "dcmdump")
 
 # Pattern -> why the line can't be avoided.
 ALLOWED = {
-    r"(Enhanced)?(CT|MR)Image": "the name of the IOD, no finding",
+    r"(Enhanced)?(CT|MR)Image|ParametricMap": "the name of the IOD, no finding",
+    r"Warning - Unrecognized defined term <QUANTITY> for value 4 of attribute <(Image|Frame) Type>": (
+        "a defined term of PS3.3 C.8.32.2; DICOM_SPEC section 5"
+    ),
     r"Error - Attribute present when condition unsatisfied \(which may not be present otherwise\) Type 1C Conditional "
     r"Element=<\w+> Module=<MRPulseSequence>": (
         "required if Image Type says ORIGINAL or MIXED, 'may be present otherwise' (PS3.3 C.8.13.4, 2020a and 2024e); "
