@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from engines.training.card_contrast import contrast
 from engines.training.card_superres import superres
 
 CARDS = Path(__file__).parents[1] / "cards"
@@ -200,6 +201,7 @@ def _cell(value: Mapping[str, float]) -> str:
 TABLES: Mapping[str, Callable[[Entry], list[str]]] = {
     "ct_denoise": _denoise,
     "ct_kernel": _kernel,
+    "mr_postcontrast": contrast,
     "mra_superres": superres,
 }
 

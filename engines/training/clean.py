@@ -26,7 +26,7 @@ def read_nifti(path: Path) -> NDArray[np.float32]:
     code = int(np.frombuffer(data, "<i2", 1, 70)[0])
     start = int(np.frombuffer(data, "<f4", 1, 108)[0])
     slope, intercept = (float(v) for v in np.frombuffer(data, "<f4", 2, 112))
-    types = {4: "<i2", 8: "<i4", 16: "<f4", 64: "<f8", 512: "<u2"}
+    types = {2: "u1", 4: "<i2", 8: "<i4", 16: "<f4", 64: "<f8", 512: "<u2"}
     if code not in types:
         raise ValueError(f"{path.name} has NIfTI data type {code}")
     voxels = np.frombuffer(data, types[code], x * y * z, start).reshape(z, y, x).astype(np.float32)
