@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from node.conformance.document import Section, table
 from node.conformance.facts import Facts
-from node.dicom import codes
+from node.dicom import codes, maps
 from node.dicom.classes import STORAGE_CLASSES, VERIFICATION
 
 _FLOW = """```text
@@ -123,6 +123,8 @@ def _classes(facts: Facts) -> Iterator[tuple[str, str, str, str]]:
         made |= {codes.ENHANCED[modality] for modality in modalities}
     for uid, name in STORAGE_CLASSES.items():
         yield name, f"`{uid}`", "yes", "yes" if uid in made else "no"
+    wanted = any(rule.map for rule in facts.settings.rules)
+    yield maps.SOP_CLASS_NAME, f"`{maps.SOP_CLASS_UID}`", "no", "yes" if wanted else "no rule with `map = true`"
 
 
 def _services(facts: Facts) -> Iterator[tuple[str, str, str]]:
