@@ -106,6 +106,8 @@ def header(part: Part10, frame: int, keywords: Iterable[str]) -> dict[str, tuple
                 found |= {word: text for word in attributes.split() if (text := part10.values(group, word))}
         if (diffusion := groups.get(keyword_dict["MRDiffusionSequence"])) is not None:
             found |= _gradient(diffusion)
+        if part10.CONTRAST_AGENTS in wanted and part10.items(part.dataset, part10.CONTRAST_AGENTS):
+            found |= {part10.CONTRAST_AGENTS: ("item",)}
         found |= {word: text for word in _OF_THE_OBJECT if (text := part10.values(part.dataset, word))}
         found |= {"FrameNumber": (str(frame),), "ImageType": found.get("FrameType", found.get("ImageType", ()))}
     return found

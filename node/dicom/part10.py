@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
@@ -260,9 +260,15 @@ def text(dataset: Dataset, keyword: str) -> str:
     return next(iter(values(dataset, keyword) or ()), "")
 
 
+CONTRAST_AGENTS: Final = "ContrastBolusAgentSequence"  # (0018,0012)
+
+
 def header(part: Part10, keywords: frozenset[str]) -> dict[str, tuple[str, ...]]:
     """The header that the gate and the geometry read, SOP UIDs taken from File Meta where the data set has none."""
-    found = {keyword: value for keyword in keywords if (value := values(part.dataset, keyword)) is not None}
+    plain = keywords - {CONTRAST_AGENTS}
+    found = {keyword: value for keyword in plain if (value := values(part.dataset, keyword)) is not None}
+    if CONTRAST_AGENTS in keywords and items(part.dataset, CONTRAST_AGENTS):
+        found[CONTRAST_AGENTS] = ("item",)  # as the header scan has it: there is one, whatever it says
     found |= {"SOPClassUID": (part.sop_class_uid,), "SOPInstanceUID": (part.sop_instance_uid,)}
     if devices := tuple(_devices(part.dataset)):
         found["EquipmentDeviceUID"] = devices

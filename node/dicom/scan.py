@@ -37,7 +37,8 @@ _TEXT: Final = (
     "TemporalPositionIdentifier ImagesInAcquisition PhotometricInterpretation NumberOfFrames PixelSpacing "
     "ConcatenationUID BurnedInAnnotation RescaleIntercept RescaleSlope RescaleType LossyImageCompression EchoTime "
     "RepetitionTime InversionTime ScanningSequence SequenceVariant MRAcquisitionType MagneticFieldStrength EchoNumbers "
-    "TriggerTime FlipAngle AngioFlag SequenceName ScanOptions"
+    "TriggerTime FlipAngle AngioFlag SequenceName ScanOptions "
+    "ContrastBolusRoute ContrastBolusVolume ContrastBolusStartTime ContrastBolusTotalDose ContrastBolusIngredient"
 )
 _SHORT: Final = (  # US
     "SamplesPerPixel Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation "
@@ -61,6 +62,7 @@ CHARSET_DEPENDENT: Final = frozenset(
         "IssuerOfPatientID",
         "PatientSpeciesDescription",
         "ContrastBolusAgent",
+        "ContrastBolusRoute",
         "ProtocolName",
         "ConvolutionKernel",
     }
@@ -75,7 +77,11 @@ def _tags() -> dict[int, tuple[str, str]]:
 
 
 KEPT: Final = _tags()
-KEYWORDS: Final = frozenset(keyword for keyword, _ in KEPT.values()) | {"EquipmentDeviceUID", "PatientAgeGroup"}
+KEYWORDS: Final = frozenset(keyword for keyword, _ in KEPT.values()) | {
+    "EquipmentDeviceUID",
+    "PatientAgeGroup",
+    "ContrastBolusAgentSequence",
+}
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _PIXEL_DATA, _PIXEL_DATA_BE = b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"
 _GUESSES: Final = 4  # an icon of a data set has pixels too
@@ -197,6 +203,8 @@ class Scanning:
         header = texts(found.kept, ">" if self._big_endian else "<")
         if found.devices:
             header["EquipmentDeviceUID"] = tuple(_strip(value.decode("ascii", "replace")) for value in found.devices)
+        if found.agents:
+            header["ContrastBolusAgentSequence"] = ("item",)
         identity = "\x1f".join(
             "\\".join(header.get(k, ())) for k in ("PatientID", "IssuerOfPatientID", "PatientBirthDate")
         )

@@ -20,6 +20,7 @@ MAX_VALUE_BYTES: Final = 16_384  # of an attribute that is kept; longer ones are
 _PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _CONTRIBUTING_EQUIPMENT: Final = 0x0018A001
 _DEVICE_UID: Final = 0x00181002
+_CONTRAST_AGENTS: Final = 0x00180012
 _BETWEEN_ITEMS: Final = -2
 UNDEFINED: Final = 0xFFFFFFFF
 # PS3.5 6.2, and whether the length has four bytes (7.1.2). A VR of a later edition is taken for a short one.
@@ -38,12 +39,14 @@ class Found:
 
     kept:    tag -> value bytes of the attributes asked for, cut at `MAX_VALUE_BYTES`
     devices: Device UID (0018,1002) of each item of Contributing Equipment
+    agents:  whether Contrast/Bolus Agent Sequence (0018,0012) holds anything
     pixels:  where the value of the top-level pixel element begins and ends; None without one
     pixel_digest: SHA-256 of those bytes, of nothing without them
     """
 
     kept: dict[int, bytes] = field(default_factory=dict)
     devices: list[bytes] = field(default_factory=list)
+    agents: bool = False
     pixels: tuple[int, int] | None = None
     pixel_digest: bytes = hashlib.sha256().digest()
 
@@ -122,6 +125,8 @@ class Walker:
                 else:
                     inside = _inside(vr, at, implicit=implicit)
                     behind = self._items(value, end, closed=True, implicit=inside, sequence=tag)
+                    if tag == _CONTRAST_AGENTS:
+                        found.agents = behind - value > 8  # more than the delimiter that closes it
             else:
                 behind = value + length
                 if behind > end:
@@ -130,6 +135,8 @@ class Walker:
                     found.kept[tag] = source.read(value, min(length, MAX_VALUE_BYTES))
                 elif tag in _PIXEL_TAGS:
                     self._pixels(value, behind)
+                elif tag == _CONTRAST_AGENTS:
+                    found.agents = length > 0
                 elif tag == _CONTRIBUTING_EQUIPMENT:  # every other sequence of known length is stepped over
                     self._items(value, behind, closed=False, implicit=implicit or vr == b"UN", sequence=tag)
             at = behind

@@ -10,6 +10,7 @@ from node.records.gatherings import Candidate, Gathering
 from node.records.states import GatheringState
 from node.settings import Rule
 from pipelines.pipeline import Pipeline
+from tests.three_series import MIXED
 from tests.two_series import PIPELINES
 
 NEEDS_BOTH, NEEDS_EARLY = PIPELINES
@@ -73,6 +74,31 @@ def test_what_becomes_of_a_study_whose_late_series_never_comes(
     assert found.state == state
     assert "no series for late" in found.reason
     assert set(found.chosen) == ({"early"} if state == "ready" else set())
+
+
+T1, T2, FLAIR = ({role: [series(uid)]} for role, uid in (("t1", "1.1"), ("t2", "1.2"), ("flair", "1.3")))
+
+
+@pytest.mark.parametrize(
+    ("candidates", "state"),
+    [(T1 | T2, "ready"), (T1 | FLAIR, "ready"), (T1, "held"), (T2 | FLAIR, "held"), (T1 | T2 | FLAIR, "ready")],
+)
+def test_of_two_optional_series_one_has_to_be_there(candidates: dict[str, list[Candidate]], state: str) -> None:
+    found = verdict(candidates, rule(MIXED, missing="proceed"), MIXED, after_s=101)
+
+    assert found.state == state
+    alone = "no series for t2, flair (mixed-mr needs 1 of flair or t2) came within 100 s"
+    assert (found.reason == alone) is (candidates == T1)
+
+
+def test_a_pipeline_that_asks_the_whole_study_waits_until_all_of_it_is_complete() -> None:
+    found = verdict(T1 | T2 | FLAIR, rule(MIXED), MIXED, unfinished=2)
+
+    assert found.state is GatheringState.WAITING
+    assert found.reason == "waits for 2 series of the study that are not complete"
+    assert verdict(T1 | T2 | FLAIR, rule(MIXED), MIXED).state is GatheringState.READY
+    both = {"early": [series("1.1")], "late": [series("1.2")]}
+    assert verdict(both, unfinished=2).state is GatheringState.READY  # one that does not ask has no reason to wait
 
 
 def test_without_the_series_that_defines_the_grid_nothing_proceeds() -> None:

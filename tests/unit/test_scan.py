@@ -13,6 +13,9 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom import config
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 
 from node.dicom.classes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, TRANSFER_SYNTAXES
 from node.dicom.part10 import split
@@ -23,7 +26,7 @@ from tests.elements import ITEM, ITEM_END, OPEN_ITEM, SEQUENCE_END, UNDEFINED, b
 
 J2K = "1.2.840.10008.1.2.4.90"
 PATIENT = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientAge")
-COMPUTED = ("EquipmentDeviceUID", "PatientAgeGroup")
+COMPUTED = ("EquipmentDeviceUID", "PatientAgeGroup", "ContrastBolusAgentSequence")
 
 
 def read(data: bytes, syntax: str = EXPLICIT_LE) -> dict[str, tuple[str, ...]]:
@@ -250,6 +253,23 @@ def device(uid: bytes, *, make: str) -> bytes:
 @pytest.mark.parametrize("make", ["defined", "undefined", "UN"])
 def test_the_devices_that_contributed_are_found_however_the_sequence_is_encoded(make: str) -> None:
     assert read(device(b"1.2.3.45", make=make)) == {"EquipmentDeviceUID": ("1.2.3.45",)}
+
+
+@pytest.mark.parametrize(("items", "found"), [(1, {"ContrastBolusAgentSequence": ("item",)}), (0, {})])
+@pytest.mark.parametrize("undefined", [True, False])
+def test_a_contrast_agent_in_a_sequence_is_seen_and_an_empty_sequence_is_none(
+    items: int, found: dict[str, tuple[str, ...]], undefined: bool
+) -> None:
+    dataset = Dataset()
+    dataset.ContrastBolusAgentSequence = [Dataset() for _ in range(items)]
+    for item in dataset.ContrastBolusAgentSequence:
+        item.CodeMeaning = "Gadolinium"
+    dataset["ContrastBolusAgentSequence"].is_undefined_length = undefined
+    written = DicomBytesIO()
+    written.is_little_endian, written.is_implicit_VR = True, False
+    write_dataset(written, dataset)
+
+    assert read(written.getvalue()) == found
 
 
 def test_a_private_sequence_of_unknown_vr_is_implicit_inside() -> None:
