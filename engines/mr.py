@@ -13,7 +13,7 @@ Volume = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 _INNER = 0.72  # of the head's extent about its middle, in the plane: beyond lie scalp and marrow, bright with fat
-_ENDS = 0.12  # of the slices at either end: neck and vertex
+_ENDS = 0.3  # of the slices with a head in them, at either end: face, neck and vertex
 _BINS = 200
 _MODE = 0.35  # a mode of T1 counts if it is at least so high as the highest one
 _DARK_MODE = 0.6  # of T2 and FLAIR; lower ones are muscle of the face
@@ -33,8 +33,8 @@ def white_matter(t1: Volume) -> Mask:
     if values.size < _LEAST or not np.isfinite(values).all():
         raise ValueError(f"only {values.size} voxels of tissue, or values that are no numbers")
     peak = _modes(values, _MODE)[-1]
-    for _ in range(3):  # the middle of the mode, not its highest bin
-        peak = float(np.median(values[np.abs(values - peak) < _NEAR * peak]))
+    # The middle of the mode, not its highest bin; no wider, or grey matter pulls.
+    peak = float(np.median(values[np.abs(values - peak) < _NEAR / 2.0 * peak]))
     # Grey matter is darker: in an image of poor contrast the bright side of the mode holds less of it.
     over = _pairs(t1) / np.float32(peak)
     made: Mask = inner & (over > 1.0 - _NEAR / 4.0) & (over < 1.0 + _NEAR)
@@ -89,8 +89,10 @@ def _inside(volume: Volume) -> Mask:
     tissue = _pairs(volume) > floor
     made = np.zeros(volume.shape, dtype=bool)
     rows_at, columns_at = (np.arange(n, dtype=np.float32) for n in volume.shape[1:])
-    ends = int(_ENDS * len(volume)) if len(volume) > 8 else 0
-    for z in range(ends, len(volume) - ends):
+    area = tissue.mean(axis=(1, 2))
+    occupied = np.flatnonzero(area > 0.2 * area.max())
+    ends = int(_ENDS * len(occupied)) if len(occupied) > 8 else 0
+    for z in occupied[ends : len(occupied) - ends]:
         rows, columns = (np.flatnonzero(tissue[z].mean(axis=axis) > 0.03) for axis in (1, 0))
         if rows.size < 8 or columns.size < 8:
             continue

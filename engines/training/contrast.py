@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from engines.networks.contrast_unet import ContrastUnet
 from engines.training.contrast_measures import concordance
-from engines.training.contrast_pairs import LESION, QUIET, Slab, load_slabs
+from engines.training.contrast_pairs import CONTROL, LESION, QUIET, Slab, load_slabs
 from engines.training.contrast_scan import acquired
 from engines.training.sources import Role
 
@@ -31,8 +31,9 @@ def cut(rng: np.random.Generator, slab: Slab, side: int = SIDE) -> tuple[NDArray
     Turned over or left as it is, neighbours swapped or not; gain off by up to a tenth; T2 or FLAIR missing now and then
     """
     y, x = (int(v) for v in rng.integers(0, slab.enhancement.shape[0] - side + 1, 2))
-    if rng.random() < 0.6 and (slab.asked & LESION).any():  # see to it that the lesion is in it
-        rows, columns = np.nonzero(slab.asked & LESION)
+    wanted = LESION if rng.random() < 0.6 else CONTROL
+    if rng.random() < 0.8 and (slab.asked & wanted).any():  # see to it that what is rare is in it
+        rows, columns = np.nonzero(slab.asked & wanted)
         k = int(rng.integers(len(rows)))
         y, x = (
             int(np.clip(at - rng.integers(side // 4, 3 * side // 4), 0, slab.enhancement.shape[0] - side))
@@ -81,7 +82,8 @@ def loss_of(post: Tensor, spread: Tensor, t1: Tensor, enhancement: Tensor, asked
     strong = (enhancement > LIMIT).float()
     lesion = (asked.int() & LESION > 0).float()
     quiet = (asked.int() & QUIET > 0).float()
-    weight = 1.0 + strong * (STRONGER - 1.0) * (0.4 + 0.6 * lesion)
+    known = ((asked.int() & (LESION | CONTROL)) > 0).float()  # the scalp takes up contrast too, and tells nobody
+    weight = 1.0 + strong * (STRONGER - 1.0) * (0.3 + 0.7 * known)
     main = (weight * error.abs()).sum() / weight.sum()
     ours = post / t1.clamp(min=0.05) - 1.0
     true_lesion = strong * lesion
@@ -92,7 +94,7 @@ def loss_of(post: Tensor, spread: Tensor, t1: Tensor, enhancement: Tensor, asked
     false = (F.relu(ours - enhancement - 0.05).clamp(max=1.0) * quiet * (1.0 - strong)).mean()
     scaled = error.detach() / spread
     nll = (0.5 * scaled**2).clamp(max=50.0).mean() + torch.log(spread).mean()
-    return 4.0 * main + 0.5 * (dice.clamp(min=1e-3) ** 0.75).mean() + 3.0 * false + 0.05 * nll
+    return 4.0 * main + 0.5 * (dice.clamp(min=1e-3) ** 0.75).mean() + 6.0 * false + 0.05 * nll
 
 
 class Contrast:
