@@ -74,11 +74,17 @@ def makes(answer: NDArray[np.float32], parameters: Parameters) -> NDArray[np.flo
     """
     values = parameters.values
     thin = to_factor(answer, factor(values)) * np.float32(parameters.facts[ARTERIES])
-    thin = consistent(thin, parameters.near[SUPPORT])
-    if values["consistency"] == FOURIER or not values["step"]:
-        return thin
-    zero = np.float32(values["intercept"])
-    return rounded(thin - zero, values["step"]) + zero
+    slab, step = parameters.near[SUPPORT], values["step"]
+    if values["consistency"] == FOURIER or not step:
+        return consistent(thin, slab)
+    # Counted from the least value that is stored and not negative: none below it can be kept.
+    least = np.float32(least_stored(step, values["intercept"]))
+    return rounded(consistent(thin - least, slab - least), step) + least
+
+
+def least_stored(step: float, intercept: float) -> float:
+    """The least of the values intercept + n step that is not negative."""
+    return intercept + math.ceil(-intercept / step - 1e-6) * step
 
 
 def finishes(result: NDArray[np.float32], source: Volume, parameters: Parameters) -> None:
@@ -93,10 +99,15 @@ def finishes(result: NDArray[np.float32], source: Volume, parameters: Parameters
         thin = np.maximum(fourier_consistent(result[rows], slabs, count), 0.0)
         if step:
             thin = np.rint((thin - zero) / step) * np.float32(step) + zero
-        keep = slabs < 0.0
-        if source.padding is not None:
-            keep |= source.padding[rows]
-        result[rows] = np.where(np.repeat(keep, count, axis=0), np.repeat(slabs, count, axis=0), thin)
+        result[rows] = np.where(_unmeasured(source, rows, count), np.repeat(slabs, count, axis=0), thin)
+
+
+def _unmeasured(source: Volume, rows: tuple[slice, slice], count: int) -> NDArray[np.bool_]:
+    """Where a voxel of the source comes back as it was, in every slice that stands for it."""
+    keep: NDArray[np.bool_] = source.voxels[rows] < 0.0
+    if source.padding is not None:
+        keep = keep | source.padding[rows]
+    return np.repeat(keep, count, axis=0)
 
 
 def map_of(
@@ -105,6 +116,20 @@ def map_of(
     """What the network added: thin slices minus slab, of mean 0; (factor, y, x) in units of the series."""
     added: NDArray[np.float32] = made - parameters.near[SUPPORT]
     return added
+
+
+def map_finishes(
+    added: NDArray[np.float32], result: NDArray[np.float32], source: Volume, parameters: Parameters
+) -> None:
+    """The same where the measured frequencies were given back: the finished slices without those; in place."""
+    if parameters.values["consistency"] != FOURIER:
+        return
+    count = factor(parameters.values)
+    for first in range(0, result.shape[1], _ROWS):
+        rows = (slice(None), slice(first, first + _ROWS))
+        thin = np.asarray(result[rows])
+        measured = fourier_consistent(np.zeros_like(thin), np.asarray(source.voxels[rows]), count)
+        added[rows] = np.where(_unmeasured(source, rows, count), np.float32(0.0), thin - measured)
 
 
 def _whole_volume(values: Mapping[str, Any]) -> bool:
@@ -167,6 +192,7 @@ MRA_SUPERRES = Pipeline(
     makes=makes,
     finishes=finishes,
     map_of=map_of,
+    map_finishes=map_finishes,
     # Magnitudes are not negative: what is, the scanner did not measure. There is no largest value.
     keep_outside=(0.0, math.inf),
     tiles=Tiles(shape=(1, 0, 0), multiple_of=8),
