@@ -56,8 +56,8 @@ MIXED = Pipeline(
     feeds=_feeds,
     keep_outside=(0.0, 1e6),
     tiles=Tiles(shape=(1, 0, 0), multiple_of=8),
-    checks=(finite(), geometry_equal(), registered(caution=0.35)),
-    gives=Images(kind="SCE", marker="SYNTHETIC TEST", operation="Mean of three series"),
+    checks=(finite(), geometry_equal(), registered(caution=0.4, moved_mm=20.0)),
+    gives=Images(kind="SCE", marker="SYNTHETIC CE T1 (AI) NOT ACQUIRED", operation="Mean of three series"),
 )
 
 

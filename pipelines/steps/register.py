@@ -24,6 +24,7 @@ _SEED: Final = 20
 _STILL_MM: Final = (
     0.5  # what moves no part of the head by more is within the error of the search: the header's word stands
 )
+_GAIN: Final = 0.02  # of the agreement of edges: a motion that brings less is no better than the header's word
 _LOOK_MM: Final = 2.0  # agreement is looked at with pixels of this size
 _LEAST_START: Final = 0.5  # share of the head that the header's geometry must cover to be the only start
 
@@ -114,7 +115,7 @@ def register(fixed: Volume, moving: Volume, *, same_frame: bool, believed: Regis
         figures = _look(fixed, moving, found)
         if figures[1] > after[1]:
             motion, after = found, figures
-    if same_frame and _moves_mm(fixed, motion) <= _STILL_MM:
+    if same_frame and (_moves_mm(fixed, motion) <= _STILL_MM or after[0] < start[0] + _GAIN):
         motion, after = unity, start
     return _placed(fixed, moving, motion, start, after, believed, same_frame=same_frame, threads=threads)
 
