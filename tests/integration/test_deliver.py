@@ -176,6 +176,30 @@ def test_an_object_that_changed_on_disk_never_leaves(state: Path, made: list[Pat
         assert "missing or not what was made" in sending.job()["reason"]
 
 
+def test_synthetic_images_stay_here_until_the_destination_takes_them(state: Path, made: list[Path]) -> None:
+    to = {"kind": "folder", "name": NAME, "path": state / "folder"}
+    with Sending(state, 104) as sending:
+
+        def deliverer(*, synthetic: bool) -> Deliverer:
+            return Deliverer(
+                sending.records,
+                sending.spool,
+                destination=lambda _: FolderDestination.model_validate({**to, "synthetic": synthetic}),
+                carrier=carrier_of,
+                synthesis=lambda _: True,
+                clock=lambda: sending.now,
+            )
+
+        attempt = deliverer(synthetic=False).attempt(JOB, NAME, 1)
+        assert (attempt.state, attempt.pause_s) == (DispatchState.DEAD, None)
+        assert "set synthetic = true" in sending.dispatch()["trouble"]
+        assert not (state / "folder").exists()
+        with sending.records.write() as connection:
+            deliveries.replay(connection, JOB, at=sending.now)
+        assert deliverer(synthetic=True).attempt(JOB, NAME, 2).state is DispatchState.DELIVERED
+    assert [path.read_bytes() for path in sorted((state / "folder").rglob("*.dcm"))] != []
+
+
 def test_a_folder_gets_whole_files_and_a_second_attempt_changes_nothing(state: Path, made: list[Path]) -> None:
     with Sending(state, 104) as sending:
         to = FolderDestination(kind="folder", name=NAME, path=state / "folder")
