@@ -66,13 +66,12 @@ def agreement(to: Path, pairs: Sequence[Sequence[float]], name: str) -> Path:
 
 
 def real(to: Path, engine: Engine, linear: Linear, data: Path) -> Path:
-    """The glioma at two levels: where its enhancing region is largest, and 15 mm above."""
-    given, post, where = glioma(data)
+    """The glioma at two levels: where the tumour is largest, and where most enhances."""
+    given, post, where, tumour = glioma(data)
     made, spread = measured.run(engine, given)
-    level = int(np.argmax(where.sum(axis=(1, 2)))) if where.any() else len(post) // 2
     regression = linear.apply(given)["regression"]
     rows = {}
-    for z in (level, min(level + 15, len(post) - 1)):
+    for z in (int(np.argmax(region.sum(axis=(1, 2)))) for region in (tumour, where)):
         place = (z, slice(28, 220), slice(40, 200))
         rows[f"slice {z}"] = {
             "T1": given.images["t1"][place],

@@ -14,6 +14,7 @@ from engines.training.clean import read_nifti
 from engines.training.contrast_measures import Linear, enhancement, prepared
 
 Volume = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 GLIOMA, STROKE = "tumour_tcga-du-7294", "stroke_cstar"
 RATIO = 1.25  # T1 with gadolinium over T1, both in WM: two acquisitions differ by more than simulated ones
 SPECK_ML = 0.2
@@ -28,11 +29,12 @@ def series_of(name: str, data: Path) -> dict[str, Volume]:
     return found
 
 
-def glioma(data: Path) -> tuple[measured.Input, Volume, NDArray[np.bool_]]:
-    """The input, what gadolinium truly gave (post in WM), and the enhancing region.
+def glioma(data: Path) -> tuple[measured.Input, Volume, Mask, Mask]:
+    """The input, what gadolinium truly gave (post in WM), the enhancing region, and the tumour.
 
-    The region: where the ratio of the two images, both over their white matter, exceeds RATIO in patches of 0.2 mL and
-    more, within 5 mm of tissue that FLAIR shows as abnormal. No reader drew it.
+    Enhancing: where the ratio of the two images, both over their white matter, exceeds RATIO in patches of 0.2 mL and
+    more, 4 mm inside the brain's edge: vessels and choroid plexus for the most part, as this tumour does not enhance.
+    Tumour: what FLAIR shows above 1.3 times white matter, as one piece. No reader drew either.
     """
     series = series_of(GLIOMA, data)
     given = prepared(series)
@@ -40,28 +42,38 @@ def glioma(data: Path) -> tuple[measured.Input, Volume, NDArray[np.bool_]]:
     white = (np.abs(t1 - 1.0) < 0.05) & (np.abs(flair - 1.0) < 0.1)
     post = (series["t1gd"] / np.float32(white_matter_peak(series["t1gd"], white))).astype(np.float32)
     inside = ndimage.binary_erosion(t1 > 0.2, iterations=4)
-    abnormal = ndimage.binary_opening((ndimage.gaussian_filter(flair, 1.0) > 1.45) & inside, iterations=2)
-    near = ndimage.binary_dilation(abnormal, iterations=5) & inside
-    labels, count = ndimage.label((enhancement(post, t1) > RATIO - 1.0) & near)
+    labels, count = ndimage.label((enhancement(post, t1) > RATIO - 1.0) & inside)
     sizes = ndimage.sum_labels(np.ones_like(labels), labels, np.arange(1, count + 1)) / 1000.0
-    return given, post, np.isin(labels, np.flatnonzero(sizes >= SPECK_ML) + 1)
+    where = np.isin(labels, np.flatnonzero(sizes >= SPECK_ML) + 1)
+    bright = ndimage.binary_opening((ndimage.gaussian_filter(flair, 1.5) > 1.3) & inside, iterations=2)
+    pieces, _ = ndimage.label(bright)
+    tumour = pieces == int(np.argmax(np.bincount(pieces.reshape(-1))[1:]) + 1)
+    return given, post, where, tumour
 
 
 def real_cases(engine: Engine, linear: Linear, data: Path, threshold: float) -> dict[str, Any]:
     """Figures of both."""
-    given, post, where = glioma(data)
+    given, post, where, tumour = glioma(data)
     ours, _ = measured.run(engine, given)
     t1 = given.images["t1"]
-    made = {"identity": t1, **linear.apply(given), "network": ours}
+    made = {"truth": post, "identity": t1, **linear.apply(given), "network": ours}
     inside = ndimage.binary_erosion(t1 > 0.2, iterations=4)
-    found: dict[str, Any] = {"n": 1, "true_ml": float(where.sum()) / 1000.0}
+    found: dict[str, Any] = {
+        "n": 1,
+        "true_ml": float(where.sum()) / 1000.0,
+        "tumour_ml": float(tumour.sum()) / 1000.0,
+    }
     for name, volume in made.items():
         seen = (enhancement(volume, t1) > threshold) & inside
-        entry = {"seen_ml": float(seen.sum()) / 1000.0, "of_region": float(seen[where].mean()) if where.any() else 0.0}
-        if where.any():
-            entry |= measured.in_region(volume, post, where)
-        whole = measured.in_region(volume, post, t1 > 0.05)
-        found[name] = {**entry, "brain_mae": whole["mae"], "brain_ssim": whole["ssim"]}
+        found[name] = {
+            "seen_ml": float(seen.sum()) / 1000.0,
+            "of_region": float(seen[where].mean()),
+            "of_tumour": float(seen[tumour].mean()),
+            "tumour_percent": 100.0 * float(volume[tumour].mean() / t1[tumour].mean() - 1.0),
+            "tumour_mae": float(np.abs(volume - post)[tumour].mean()),
+            **measured.in_region(volume, post, where),
+            "brain_ssim": measured.in_region(volume, post, t1 > 0.05)["ssim"],
+        }
     other = prepared(series_of(STROKE, data))
     made_other, _ = measured.run(engine, other)
     t1 = other.images["t1"]
