@@ -80,8 +80,8 @@ def contrast(figures: Entry) -> list[str]:
 def _real_contrast(real: Entry) -> list[str]:
     found, stroke = real["glioma"], real["stroke"]
     lines = [
-        f"**The real glioma** (n = 1). Its tumour ({found['tumour_ml']:.1f} mL, from FLAIR) does not enhance. Enhancing "
-        f"region: {found['true_ml']:.1f} mL where T1 with gadolinium over T1 exceeds 1.25, vessels and choroid plexus",
+        f"**The real glioma** (n = 1). Its tumour ({found['tumour_ml']:.1f} mL, from FLAIR) does not enhance. "
+        f"Enhancing region: {found['true_ml']:.1f} mL where T1 with gadolinium over T1 exceeds 1.25 (vessels, choroid)",
         "",
         "| | tumour over the threshold | tumour, change of signal % | tumour, MAE, WM | enhancing region over the "
         "threshold | MAE there, WM | SSIM there | brain over the threshold, mL | SSIM brain |",
