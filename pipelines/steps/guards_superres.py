@@ -28,6 +28,7 @@ Stack = NDArray[np.float32]
 _WIDE = 5  # radius of the square that is the surroundings of a place, in 2x2 means
 _SEEN = 0.25  # of arterial signal above its surroundings: a vessel
 _STILL = 0.002  # of arterial signal: a step along z that is as small shows no anatomy
+_SMALL = 0.4  # of the largest step of cubic interpolation in a slab: a smaller one says little of where to go
 
 
 def below(value: float, limit: float, verdict: Verdict = Verdict.REJECT) -> Verdict:
@@ -182,12 +183,16 @@ def near_of(case: Checked, index: int) -> Stack:
 
 
 def _least_likeness(steps: Stack, wanted: Stack) -> float | None:
-    """The least correlation of a step with the one of cubic interpolation, none taken where both stand still."""
+    """The least correlation of a step with the one of cubic interpolation, where that goes anywhere.
+
+    In the first and the last slab it hardly does at the outer end, where it has no neighbour to go to.
+    """
+    sizes = [float(np.sqrt(np.mean(step * step, dtype=np.float64))) for step in wanted]
     found = []
-    for one, other in zip(steps, wanted, strict=True):
-        a, b = (float(np.sqrt(np.mean(step * step, dtype=np.float64))) for step in (one, other))
-        if not b <= _STILL:
-            found.append(float(np.mean(one * other, dtype=np.float64)) / (max(a, _STILL) * b))
+    for one, other, size in zip(steps, wanted, sizes, strict=True):
+        if not size <= max(_STILL, _SMALL * max(sizes)):
+            own = float(np.sqrt(np.mean(one * one, dtype=np.float64)))
+            found.append(float(np.mean(one * other, dtype=np.float64)) / (max(own, _STILL) * size))
     return min(found) if found else None
 
 
