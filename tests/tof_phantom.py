@@ -25,7 +25,7 @@ class Grid:
     """Where slices lie, mm; the normal is the cross product of both directions."""
 
     spacing_mm: float = 4.0
-    pixel_mm: tuple[float, float] = (0.6, 0.6)
+    pixel_mm: tuple[float, float] = (0.7, 0.7)
     orientation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     first_mm: tuple[float, float, float] = (-24.0, -20.0, 50.0)
 

@@ -14,7 +14,7 @@ from pipelines.steps.guards_protocol import Header
 
 VERSION = "1.0.0"
 
-_AIR, _TISSUE = 0.1, 0.6  # of arterial signal: below is air, above is what should be vessel
+_AIR, _TISSUE = 0.1, 0.75  # of arterial signal: below is air, above is what should be vessel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class arteries_stand_out(BySlice):
     """E-2: little of the head is nearly as bright as arteries. In T1, T2 and CT much of it is; so it is where no artery
     is in sight, and the brightest of something else was taken for one.
 
-    most:  share of what is above air that lies above 60 % of arterial signal; more is a caution, three times as much
+    most:  share of what is above air that lies above 75 % of arterial signal; more is a caution, three times as much
            a reject
     every: one slice of this many is measured
     """
@@ -78,7 +78,7 @@ class arteries_stand_out(BySlice):
         share = bright / head
         verdict = above(share, self.most, Verdict.CAUTION if share <= 3.0 * self.most else Verdict.REJECT)
         text = (
-            f"{100 * share:.1f} % of the head are above 60 % of arterial signal; allowed {100 * self.most:g} %: "
+            f"{100 * share:.1f} % of the head are above 75 % of arterial signal; allowed {100 * self.most:g} %: "
             "more is no angiography with dark tissue."
         )
         return (judged("arteries", share, self.most, verdict, text, version=VERSION),)

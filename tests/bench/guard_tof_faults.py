@@ -248,7 +248,7 @@ def wrong_pixels(series: TofSeries, result: Stack) -> Faulty:
 
 def like_t1(series: TofSeries, result: Stack) -> Faulty:
     """Not an angiography: tissue is nearly as bright as vessels, as in T1."""
-    return _source(series, lambda v: 900.0 * np.clip(v / 1000.0, 0.0, 1.0) ** 0.3)
+    return _source(series, lambda v: 900.0 * np.clip(v / 1000.0, 0.0, 1.0) ** 0.2)
 
 
 def like_t2(series: TofSeries, result: Stack) -> Faulty:

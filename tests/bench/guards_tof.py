@@ -44,7 +44,7 @@ CALIBRATED: Mapping[str, tuple[str, float]] = {
     "most_removed": ("removed", 1.5),
     "least_probe": ("probe_aneurysm", 1 / 1.15),
     "most_gain": ("gain", 1.15),
-    "most_bright": ("arteries", 1.3),
+    "most_bright": ("arteries", 4.0),  # simulated scalps are darker than some real ones
 }
 ORDER_MARGIN = 0.15
 """Of a correlation, which may be 0 or less: taken off the worst one."""
