@@ -59,3 +59,42 @@ class SuperresLimits:
     least_probe: float
     most_gain: float
     most_bright: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastLimits:
+    """Written by `python -m tests.bench.guards_mr --calibrate`; changing one by hand is a new version of the pipeline.
+
+    Signals are shares of white matter's in the same series.
+
+    engine_sha256: of the network they were calibrated with
+    sinus, choroid, base: enhancement of each positive control, at least
+    support_mm2:   edges of enhancement within 16 mm that no series shares, at most
+    amplification: noise of the result over the noise in T1, at most
+    shift:         what a T1 moved by a pixel changes of the enhancement, over its SD, at most
+    flicker:       jumps of the enhancement from slice to slice, over its SD, at most
+    spread:        mean of what the network expects as its error, at most
+    noise:         of T1, at most
+    csf_t1, csf_flair: signal of CSF, at most; csf_t2: at least
+    grey_flair:    signal of grey matter in FLAIR, at least
+    bright:        share of the brain above 1.3 in T1, at most
+    agree_t2, agree_flair: agreement of edges with those of T1, at least
+    """
+
+    engine_sha256: str
+    sinus: float
+    choroid: float
+    base: float
+    support_mm2: float
+    amplification: float
+    shift: float
+    flicker: float
+    spread: float
+    noise: float
+    csf_t1: float
+    csf_t2: float
+    csf_flair: float
+    grey_flair: float
+    bright: float
+    agree_t2: float
+    agree_flair: float

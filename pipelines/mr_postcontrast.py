@@ -13,13 +13,62 @@ from numpy.typing import NDArray
 
 from engines.mr import white_matter, white_matter_peak
 from pipelines import mr_roles
-from pipelines.pipeline import Images, Parameters, Pipeline, Tiles, Unfit
+from pipelines.limits import ContrastLimits
+from pipelines.mr_postcontrast_limits import LIMITS
+from pipelines.pipeline import Check, Images, Parameters, Pipeline, Tiles, Unfit, Verdict
 from pipelines.steps.checks import finite, geometry_equal
-from pipelines.steps.guards_contrast import never_darker
+from pipelines.steps.guards_contrast import enhancement_support, gadolinium, never_darker
+from pipelines.steps.guards_inputs import series_plausible
+from pipelines.steps.guards_protocol import KNOWN_BODY_PARTS, Envelope, pixel_size_agrees, protocol_gate
+from pipelines.steps.guards_stability import as_sure_as_usual, no_flicker, stable
+from pipelines.steps.registered import registered
 from pipelines.volume import Volume
 
 ROLES: Final = ("t1", "t2", "flair")
 """As the network takes them, in the order of its input `present`."""
+
+ENVELOPE: Final = Envelope(
+    modality="MR",
+    thickness_mm=mr_roles.T1.takes.slice_thickness_mm,
+    spacing_mm=mr_roles.T1.takes.pixel_spacing_mm,
+    # From a field of view that holds a head to the largest that a matrix of such pixels makes sense for.
+    fov_mm=(150.0, 400.0),
+    body_parts=mr_roles.HEAD,
+    excluded=KNOWN_BODY_PARTS - mr_roles.HEAD,
+    contrast=False,
+    field_t=mr_roles.FIELD_T,
+    judge=mr_roles.T1.judge,
+)
+
+
+def checks(limits: ContrastLimits) -> tuple[Check, ...]:
+    """The checks with their limits; what says most of a fault comes first, since it names a hold."""
+    return (
+        finite(),
+        geometry_equal(),
+        protocol_gate(envelope=ENVELOPE),
+        # Few MR scanners write Reconstruction Diameter; the size of the head is the second witness.
+        pixel_size_agrees(tolerance=0.03, absent=Verdict.PASS),
+        series_plausible(
+            csf_t1=limits.csf_t1,
+            csf_t2=limits.csf_t2,
+            csf_flair=limits.csf_flair,
+            grey_flair=limits.grey_flair,
+            bright=(limits.bright, 2.0 * limits.bright),
+            noise=limits.noise,
+            # Heads of adults with their scalp measure 160 to 185 mm so, brains 130 to 155 mm.
+            size_mm=(120.0, 200.0),
+            agree_t2=(limits.agree_t2, limits.agree_t2 / 2.0),
+            agree_flair=(limits.agree_flair, limits.agree_flair / 2.0),
+        ),
+        registered(caution=0.3),
+        never_darker(),
+        gadolinium(most_white=0.06, sinus=limits.sinus, choroid=limits.choroid, base=limits.base),
+        enhancement_support(limit_mm2=limits.support_mm2),
+        no_flicker(limit=limits.flicker),
+        stable(amplification=limits.amplification, shift=limits.shift),
+        as_sure_as_usual(limit=limits.spread),
+    )
 
 
 def peak(role: str) -> str:
@@ -88,9 +137,10 @@ def makes(answer: NDArray[np.float32], parameters: Parameters) -> NDArray[np.flo
 def map_of(
     answers: Mapping[str, NDArray[np.float32]], made: NDArray[np.float32], parameters: Parameters
 ) -> NDArray[np.float32]:
-    """The network's own standard deviation of the result, (1, y, x) in units of T1; 0 where there is no signal."""
+    """The network's own standard deviation of the result, (1, y, x) in units of T1; 0 where T1 came back."""
     spread = answers["spread"] * np.float32(parameters.facts[peak("t1")])
-    shown: NDArray[np.float32] = np.where(made > 0.0, spread, np.float32(0.0))
+    source = parameters.near[len(parameters.near) // 2]
+    shown: NDArray[np.float32] = np.where((made > source) & (source > 0.0), spread, np.float32(0.0))
     return shown
 
 
@@ -113,7 +163,7 @@ MR_POSTCONTRAST = Pipeline(
     # 0 is where the scanner shows nothing; there is no largest value.
     keep_outside=(0.0, math.inf),
     tiles=Tiles(shape=(1, 0, 0), multiple_of=8),
-    checks=(finite(), geometry_equal(), never_darker()),
+    checks=checks(LIMITS),
     gives=Images(
         kind="SCE",
         marker="SYNTHETIC CE T1 (AI) NOT ACQUIRED",

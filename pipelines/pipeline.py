@@ -208,6 +208,10 @@ def _finding(data: Mapping[str, Any]) -> Finding:
     return Finding(**{**fields, "verdict": Verdict(fields["verdict"])})
 
 
+def _no_map(index: int) -> NDArray[np.float32] | None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checked:
     """What a check may look at.
@@ -220,6 +224,7 @@ class Checked:
     parameters:     what the rule chose for this pipeline
     facts:          of the whole volumes, as `Pipeline.facts` gave them
     factor:         slices of the result for one of the source
+    unsure:         the map of one slice (y, x), made anew; None of a pipeline without a map
     """
 
     source: Volume
@@ -229,6 +234,7 @@ class Checked:
     parameters: Mapping[str, Any]
     facts: Mapping[str, float] = field(default_factory=dict)
     factor: int = 1
+    unsure: Callable[[int], NDArray[np.float32] | None] = _no_map
 
 
 class Unfit(Exception):

@@ -158,6 +158,7 @@ class Judging:
     """The checks of a pipeline on one series; its slices may be measured as they are made, in any order.
 
     again:   the pipeline once more with another slice at an index, as `Checked.again`
+    unsure:  the map of a slice, as `Checked.unsure`
     headers: of the source slices, in geometric order
     chosen:  what every slice was made with, as `asked` gave it
     """
@@ -169,6 +170,7 @@ class Judging:
         result: Volume,
         *,
         again: Callable[[Plane, int], Plane],
+        unsure: Callable[[int], Plane | None] = lambda index: None,
         headers: Sequence[Mapping[str, tuple[str, ...]]] = (),
         chosen: Parameters,
     ) -> None:
@@ -178,6 +180,7 @@ class Judging:
             result=result,
             headers=headers,
             again=again,
+            unsure=unsure,
             parameters=chosen.values,
             facts=chosen.facts,
             factor=pipeline.factor(chosen.values),
@@ -251,6 +254,7 @@ def check(
         source,
         result,
         again=lambda image, index: remade(pipeline, engine, source, chosen, index, image),
+        unsure=lambda index: unsure(pipeline, engine, source, chosen, index),
         headers=headers,
         chosen=chosen,
     ).report()
@@ -261,6 +265,16 @@ def remade(
 ) -> NDArray[np.float32]:
     """What the pipeline makes with (y, x) in the place of one slice, its surroundings as they are; see `one_slice`."""
     return one_slice(pipeline, engine, image, around(pipeline, source, index, chosen, instead=image))
+
+
+def unsure(pipeline: Pipeline, engine: Engine, source: Volume, chosen: Parameters, index: int) -> Plane | None:
+    """The map of one slice, (y, x) or (factor, y, x); None of a pipeline without one. raises: as `one_slice`"""
+    if pipeline.map_of is None:
+        return None
+    image, here = source.voxels[index], around(pipeline, source, index, chosen)
+    made, answers = _through(pipeline, engine, image, here)
+    mapped = pipeline.map_of(answers, made.reshape(-1, *image.shape), here)
+    return mapped[0] if len(mapped) == 1 else mapped
 
 
 def one_slice(

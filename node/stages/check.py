@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from engines.engine import Engine
 from node.errors import Refuse
 from pipelines.pipeline import Pipeline, Report, Unfit
-from pipelines.run import Judging, asked, remade
+from pipelines.run import Judging, asked, remade, unsure
 from pipelines.volume import Volume
 
 Image = NDArray[np.float32]
@@ -37,7 +37,15 @@ def begin(
     def again(image: Image, index: int) -> Image:
         return engine(lambda loaded: remade(pipeline, loaded, source, chosen, index, image))
 
-    return Judging(pipeline, source, result, again=again, headers=headers, chosen=chosen)
+    def sure(index: int) -> Image | None:
+        return None if pipeline.map_of is None else engine(lambda loaded: _map(loaded, index))
+
+    def _map(loaded: Engine, index: int) -> Image:
+        made = unsure(pipeline, loaded, source, chosen, index)
+        assert made is not None  # it has a map
+        return made
+
+    return Judging(pipeline, source, result, again=again, unsure=sure, headers=headers, chosen=chosen)
 
 
 def why_held(report: Report) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from pipelines.pipeline import Checked, Finding, Range, Verdict
+from pipelines.role import Judge
 from pipelines.steps import measure
 from pipelines.steps.by_slice import BySlice, Pair
 from pipelines.steps.guards_noise import above, judged
@@ -74,6 +75,8 @@ class Envelope:
     excluded:   body parts that are outside
     iterative:  what a series by iterative reconstruction gets; its noise follows other laws than the simulated
     by_network: what a series that a network reconstructed gets
+    field_t:    Magnetic Field Strength (0018,0087) of MR; None where it is not asked
+    judge:      what else speaks against the series, as a role of a pipeline has it: sequence, weighting, contrast agent
     """
 
     modality: str
@@ -87,6 +90,8 @@ class Envelope:
     adults_only: bool = True
     iterative: Verdict = Verdict.CAUTION
     by_network: Verdict = Verdict.REJECT
+    field_t: Range | None = None
+    judge: Judge | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +109,8 @@ class protocol_gate:
         for header in case.headers:
             for verdict, fact in facts(header, self.envelope):
                 worst[fact] = Verdict.worst([verdict, worst.get(fact, Verdict.PASS)])
+        if self.envelope.judge is not None:
+            worst |= dict.fromkeys(self.envelope.judge(case.headers), Verdict.REJECT)
         verdict = Verdict.worst(list(worst.values()) or [Verdict.PASS])
         shown = sorted(worst, key=lambda fact: (worst[fact] is not Verdict.REJECT, fact))
         text = f"{'; '.join(shown[:6])}." if shown else "The examination is one that the network was made for."
@@ -116,7 +123,11 @@ def facts(header: Header, envelope: Envelope) -> list[tuple[Verdict, str]]:
     modality = _first(header, "Modality")
     if modality != envelope.modality:
         found.append((Verdict.REJECT, f"Modality is {_shown(modality)}, not {envelope.modality}"))
-    for keyword, allowed in (("KVP", envelope.kvp), ("SliceThickness", envelope.thickness_mm)):
+    for keyword, allowed in (
+        ("KVP", envelope.kvp),
+        ("MagneticFieldStrength", envelope.field_t),
+        ("SliceThickness", envelope.thickness_mm),
+    ):
         if allowed is not None:
             found += _in_range(keyword, _numbers(header, keyword)[:1], allowed)
     spacing = _numbers(header, "PixelSpacing")
