@@ -126,6 +126,8 @@ def _scp(folder: Path, script: dict[str, Any]) -> None:
 
     def find(event: Any) -> Iterator[tuple[int, Dataset | None]]:
         for path in folder.glob("*.dcm"):
+            if event.identifier.SeriesInstanceUID != pydicom.dcmread(path, stop_before_pixels=True).SeriesInstanceUID:
+                continue
             found = Dataset()
             found.QueryRetrieveLevel = "IMAGE"
             found.SOPInstanceUID = path.stem

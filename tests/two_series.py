@@ -137,13 +137,23 @@ def write_series(
 
 
 class StudyNode:
-    """A receiver and a worker with the pipelines above, as processes."""
+    """A receiver and a worker with the pipelines above, as processes.
+
+    worker:  module that runs the worker of the settings file that it is given
+    install: what lays the engines of its pipelines into a folder
+    """
+
+    worker = "tests.two_series"
+    install = staticmethod(install_engine)
 
     def __init__(self, folder: Path, rules: Sequence[Mapping[str, Any]], **parts: Mapping[str, Any]) -> None:
-        engines = {"folder": str(install_engine(folder / "engines")), "threads": 1}
-        raw = settings_for(folder, rules=rules, engines=engines, **parts)
+        engines = {"folder": str(self.install(folder / "engines")), "threads": 1}
+        self.settle(folder, settings_for(folder, rules=rules, engines=engines, **parts))
+
+    def settle(self, folder: Path, raw: Mapping[str, Any]) -> None:
+        """Take these settings."""
         self.file = write_toml(folder / "node.toml", raw)
-        self.settings: Settings = parse(raw, source="the test")
+        self.settings: Settings = parse(dict(raw), source="the test")
         self.delivered = folder / "delivered"
         self.port: int = self.settings.receiver.port
         self._log = folder / "node.log"
@@ -151,8 +161,12 @@ class StudyNode:
 
     def __enter__(self) -> Self:
         app.prepare_state(self.settings)
-        self.start("receiver")
-        self.start("worker")
+        try:
+            self.start("receiver")
+            self.start("worker")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -162,19 +176,23 @@ class StudyNode:
             self.stop(name)
 
     def start(self, name: str) -> None:
-        modules = {"receiver": ["node", "run", "receiver", "-c"], "worker": ["tests.two_series"]}
+        modules = {"receiver": ["node", "run", "receiver", "-c"], "worker": [self.worker]}
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", *modules[name], str(self.file)]
             self._processes[name] = subprocess.Popen(command, stdout=log, stderr=log)
         if name == "receiver":
             wait_until("the receiver listens", lambda: alive(self.settings, "receiver-1"), timeout_s=120)
         else:
-            wait_until("the worker works", lambda: "engines loaded" in self.tail(), timeout_s=180)
+            wait_until("the worker works", lambda: "engines loaded" in self.tail(), timeout_s=300)
 
     def stop(self, name: str, *, kill: bool = False) -> None:
         process = self._processes.pop(name)
         process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
         process.wait(30)
+
+    def ended(self, name: str) -> bool:
+        """Whether a process of it has ended by itself."""
+        return self._processes[name].poll() is not None
 
     def tail(self) -> str:
         return self._log.read_text(errors="replace")[-3000:] if self._log.exists() else ""
@@ -210,15 +228,16 @@ class StudyNode:
         return self.job(key)
 
 
-def _work(file: Path) -> None:
+def work(file: Path, pipelines: Sequence[Pipeline]) -> None:
+    """Be the worker of a settings file, until SIGTERM."""
     settings = load(file)
     configure("info", part="worker")
     os.umask(0o077)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with app.alone(settings, "worker"), Worker(settings, pipelines=PIPELINES) as worker:
+    with app.alone(settings, "worker"), Worker(settings, pipelines=pipelines) as worker:
         worker.run(stop.wait)
 
 
 if __name__ == "__main__":
-    _work(Path(sys.argv[1]))
+    work(Path(sys.argv[1]), PIPELINES)

@@ -80,6 +80,28 @@ def test_without_a_word_of_forms_all_is_classic(records: Records) -> None:
     assert going(records, [result("1", None)], None)["modern"] == ({"1"}, CLASSIC_SERIES)
 
 
+def test_a_map_goes_along_where_the_job_says_so_whatever_the_form(records: Records) -> None:
+    made = [result("1", "classic"), result("3", "enhanced"), result("9", "map")]
+    with records.write() as connection:
+        jobs.note(connection, JOB, at=2.5, maps=["modern"])
+
+    assert going(records, made, {"modern": "enhanced", "plain": "classic"}) == {
+        "plain": ({"1"}, CLASSIC_SERIES),
+        "modern": ({"3", "9"}, form_series_uid(CLASSIC_SERIES, "enhanced")),
+    }
+    with records.read() as connection:
+        of_map = derived.study_and_series(connection, JOB, "modern", form="map")[1]
+        assert of_map == form_series_uid(CLASSIC_SERIES, "map")
+        assert derived.forms(connection, JOB, "modern") == ["enhanced", "map"]
+        assert derived.forms(connection, JOB, "plain") == ["classic"]
+
+
+def test_the_number_of_a_maps_series_is_in_use(records: Records) -> None:
+    with records.write() as connection:
+        jobs.note(connection, JOB, at=2.5, series_number=4021, map_series_number=4022)
+        assert {4021, 4022} <= jobs.series_numbers(connection, "1.2.9")
+
+
 def test_the_series_of_a_form_is_computed_and_another_one() -> None:
     assert form_series_uid(CLASSIC_SERIES, "classic") == CLASSIC_SERIES
     assert form_series_uid(CLASSIC_SERIES, "enhanced") != CLASSIC_SERIES
