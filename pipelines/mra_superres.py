@@ -29,7 +29,8 @@ ARTERIES: Final = "arteries"
 """The fact that holds how bright arteries are, in the units of the series."""
 
 FWHM_MM: Final[float | None] = None
-"""Through-plane full width at half maximum of what the network makes of 4 mm slices, by its card; None: unknown."""
+"""Through-plane full width at half maximum of what the network makes of 4 mm slices, the largest of its card, in tenths
+of a millimetre; None: not measured."""
 
 PIXEL_MM, THICKNESS_MM = (0.25, 1.0), (1.6, 6.0)
 

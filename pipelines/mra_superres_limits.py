@@ -3,14 +3,14 @@
 from pipelines.limits import SuperresLimits
 
 LIMITS = SuperresLimits(
-    engine_sha256="6a263cef823343a160aea7405ca88cb4ddc633e698afbed98863c9fd256ac9e6",
-    least_added=0.7,
-    most_added=1.5,
-    least_order=0.5,
-    most_border=4.0,
-    most_invented=0.1,
-    most_removed=0.15,
-    least_probe=0.1,
-    most_gain=1.3,
-    most_bright=0.1,
+    engine_sha256="af57f5689f7bcffa10280061a8733bac83b5063c1a3a4451bade143bccf6d95b",
+    least_added=1.1,
+    most_added=2.6,
+    least_order=0.16,
+    most_border=2.2,
+    most_invented=0.44,
+    most_removed=0.35,
+    least_probe=0.49,
+    most_gain=1.2,
+    most_bright=0.015,
 )
