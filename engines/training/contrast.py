@@ -95,7 +95,7 @@ def loss_of(post: Tensor, spread: Tensor, t1: Tensor, enhancement: Tensor, asked
     false = (F.relu(ours - enhancement - 0.05).clamp(max=1.0) * quiet * (1.0 - strong)).mean()
     scaled = error.detach() / spread
     nll = (0.5 * scaled**2).clamp(max=50.0).mean() + torch.log(spread).mean()
-    return 4.0 * main + 0.5 * (dice.clamp(min=1e-3) ** 0.75).mean() + 12.0 * false + 0.05 * nll
+    return 4.0 * main + 0.5 * (dice.clamp(min=1e-3) ** 0.75).mean() + 5.0 * false + 0.05 * nll
 
 
 class Contrast:
@@ -120,7 +120,7 @@ class Contrast:
 
     def score(self, network: nn.Module) -> Mapping[str, float]:
         """What D3 accepts by, on the head kept for choosing: areas in place of volumes, one slice each."""
-        ours, true, found, there, false, wrong, error = [], [], 0, 0, [], 0.0, []
+        ours, true, found, there, false, wrong, error, sure = [], [], 0, 0, [], 0.0, [], []
         for one in self.choose:
             images, present, enhancement, asked = stack([one])
             post, _ = shown(network, images, present)
@@ -139,16 +139,21 @@ class Contrast:
                 )
             quiet = (asked.int() & QUIET > 0) & (enhancement < LIMIT)
             false.append(float((made & quiet).sum()))
+            control = (asked.int() & CONTROL > 0) & (enhancement > LIMIT) & (t1 > 0.05)
+            if control.sum() >= 20:
+                sure.append(float(((post / t1.clamp(min=0.05) - 1.0) > LIMIT)[control].float().mean()))
             wrong += float((post / t1.clamp(min=0.05) - 1.0)[quiet].mean())
         agreement = concordance(ours, true)
         missed, mistaken = 1.0 - found / max(there, 1), float(np.mean(false)) / 100.0
-        total = (1.0 - agreement) + 0.5 * missed + 0.3 * mistaken + 0.3 * float(np.mean(error))
+        controls = float(np.mean(sure))
+        total = (1.0 - agreement) + 0.5 * missed + 0.1 * mistaken + float(np.mean(error)) + 0.5 * (1.0 - controls)
         return {
             "ccc": agreement,
             "missed": missed,
             "false_px": 100.0 * mistaken,
             "quiet": wrong / len(self.choose),
             "roi": float(np.mean(error)),
+            "controls": controls,
             "total": total,
         }
 

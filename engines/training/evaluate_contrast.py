@@ -26,7 +26,7 @@ from engines.training.evaluation import spread
 from engines.training.head_labels import CHOOSE, HELD_BACK, TRAIN, path_of
 
 THRESHOLDS = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
-GAPS = (2.0, 3.0, 4.0, 5.0, 1.5)  # mm between slices, in turn
+GAPS = (3.0, 4.0, 5.0, 2.0, 4.0)  # mm between slices, in turn
 VOXELS = 20_000  # of each case that fits the baselines
 COVERED = 0.95
 PRESENT = ((True, True, True), (True, True, False), (True, False, True))
@@ -160,19 +160,19 @@ def chosen(rows: Sequence[Row]) -> tuple[dict[str, float], float]:
 def evaluate(spec: EngineSpec, *, data: Path, to: Path | None, jobs: int, every: int = 1) -> dict[str, Any]:
     """The whole of D3; see `engines.training.evaluation.evaluate`."""
     few = max(every, 1)
-    fits = tasks_of(Part.FIT, TRAIN, 12 // few or 2, 500, data, threshold={})
+    fits = tasks_of(Part.FIT, TRAIN, max(9 // few, 2), 500, data, threshold={})
     linear = fit(list(spread(sampled, fits, jobs=jobs)))
     given = (spec, linear)
     start(*given)
-    choosing = tasks_of(Part.CHOOSE, CHOOSE, -(-12 // few), 600, data, threshold={})
+    choosing = tasks_of(Part.CHOOSE, CHOOSE, -(-10 // few), 600, data, threshold={})
     threshold, scale = chosen(list(spread(measure, choosing, jobs=jobs, start=start, given=given)))
     told = {"threshold": threshold, "scale": scale}
     tasks = [
-        *tasks_of(Part.LESIONS, HELD_BACK, -(-44 // few), 700, data, **told),
-        *tasks_of(Part.FREE, HELD_BACK, -(-10 // few), 800, data, **told),
-        *tasks_of(Part.QUIET, HELD_BACK, -(-16 // few), 900, data, **told),
-        *tasks_of(Part.NO_FLAIR, HELD_BACK, -(-14 // few), 700, data, **told),
-        *tasks_of(Part.NO_T2, HELD_BACK, -(-14 // few), 700, data, **told),
+        *tasks_of(Part.LESIONS, HELD_BACK, -(-40 // few), 700, data, **told),
+        *tasks_of(Part.FREE, HELD_BACK, -(-8 // few), 800, data, **told),
+        *tasks_of(Part.QUIET, HELD_BACK, -(-12 // few), 900, data, **told),
+        *tasks_of(Part.NO_FLAIR, HELD_BACK, -(-8 // few), 700, data, **told),
+        *tasks_of(Part.NO_T2, HELD_BACK, -(-8 // few), 700, data, **told),
     ]
     rows = list(zip(tasks, spread(measure, tasks, jobs=jobs, start=start, given=given), strict=True))
     figures = summary(rows)
