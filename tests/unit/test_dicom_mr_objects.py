@@ -379,12 +379,13 @@ def test_a_lie_is_found_by_the_assertions(
     for number in (1, 2, 4):
         assert checks.image(part10.read(Path(reply["instances"][number - 1]["path"])), number) == []
 
-    path = Path(reply["instances"][2]["path"])
+    number = 1 if "every source" in message else 3  # that list is encoded once and looked at in the first image
+    path = Path(reply["instances"][number - 1]["path"])
     ds = pydicom.dcmread(path)
     lie(ds)
     ds.save_as(path)
 
-    assert any(message in wrong for wrong in checks.image(part10.read(path), 3))
+    assert any(message in wrong for wrong in checks.image(part10.read(path), number))
 
 
 @pytest.mark.parametrize("kind", ["SCE", "ZSR"])
