@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.slabs import SUPPORT
 from pipelines.pipeline import Checked, Finding, Verdict
 from pipelines.steps.by_slice import BySlice, Pair, same_shape
 from pipelines.steps.guards_noise import above, judged, not_comparable
@@ -58,6 +59,11 @@ class probe_aneurysms(BySlice):
     def incomparable(self, case: Checked) -> tuple[Finding, ...] | None:
         """Nothing can be said of unequal shapes."""
         return None if same_shape(case) else not_comparable("probe_aneurysm", self.least)
+
+    def indices(self, total: int) -> range:
+        """One slab of `every`, none of the outermost: there the network has no neighbour on one side to go by."""
+        first = min(self.every // 2, total // 2)
+        return range(first, max(total - SUPPORT, first + 1), self.every)
 
     def measure(self, case: Checked, pair: Pair) -> Seen:
         """The shares of one slab, and its gain."""
