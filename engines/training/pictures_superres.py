@@ -15,6 +15,13 @@ from engines.training.tof_measures import projections
 
 Volume = NDArray[np.float32]
 TITLES = {"nearest": "thick slices", "back_projection": "back-projection", "network": "network", "truth": "truth"}
+# Greys: the file has few colours, so that it stays small.
+LINES = {
+    "nearest": ("0.75", "-"),
+    "back_projection": ("0.55", "--"),
+    "network": ("0.0", "-"),
+    "truth": ("0.0", ":"),
+}
 PLANES = ("axial", "coronal", "sagittal")
 
 
@@ -38,7 +45,8 @@ def superres(to: Path, tasks: Sequence[Task]) -> Path:
     at = (np.arange(low, min(high, len(truth))) - z) * case.spacing_mm / case.factor
     profile = grid[3, 0]
     for name, volume in made.items():
-        profile.plot(at, volume[low:high, y, x], label=TITLES[name], linewidth=1.8 if name == "network" else 1.0)
+        grey, style = LINES[name]
+        profile.plot(at, volume[low:high, y, x], style, color=grey, label=TITLES[name], linewidth=1.3)
     profile.set(xlabel="mm along z", ylabel="ART")
     profile.legend(fontsize=5)
     added = made["network"] - np.repeat(averaged(made["network"], case.factor), case.factor, axis=0)
@@ -49,8 +57,7 @@ def superres(to: Path, tasks: Sequence[Task]) -> Path:
         (grid[3, 3], missed[:, y], "network minus truth"),
     ):
         plain = title.startswith("network, ")
-        axes.imshow(image, cmap="gray" if plain else "RdBu_r", vmin=0.0 if plain else -0.4,
-                    vmax=1.0 if plain else 0.4, origin="lower", aspect=stretch)  # fmt: skip
+        axes.imshow(image, cmap="gray", vmin=0.0 if plain else -0.4, vmax=1.0 if plain else 0.4, origin="lower", aspect=stretch)  # fmt: skip
         axes.set_title(title, fontsize=8)
         axes.set_axis_off()
     return plots.saved(figure, to / "mra_superres.png")

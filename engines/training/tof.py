@@ -17,11 +17,13 @@ from engines.training.shelf import Supply
 from engines.training.sources import Role
 from engines.training.tof_baselines import back_projected
 from engines.training.tof_blocks import Block, load
+from engines.training.tof_head import softened
 from engines.training.tof_scene import FINE_MM
 
 Volume = NDArray[np.float32]
 
 SIDE, SLABS, STACKS = 96, 4, 2  # pixels of a patch, neighbouring slabs of a stack, stacks of a batch
+RETONED = 0.5  # share of stacks with another contrast
 VESSELS = 2.0  # weight of vessels above that of the rest: three times
 STEEPEST_MM = (2.0, 6.0)
 
@@ -60,6 +62,8 @@ def stack(rng: np.random.Generator, block: Block, side: int = SIDE, *, plain: bo
     signal = block.signal[cut].astype(np.float32)
     arteries = block.arteries[cut].astype(np.float32) / np.float32(255.0)
     if not plain:
+        if rng.random() < RETONED:
+            signal = retoned(rng, signal)
         signal = signal * np.float32(rng.uniform(0.8, 1.25))
         signal = signal * acquire.slab_steps(rng, fine, step, spacing)[:, None, None]
     thick = acquire.acquired(signal, acquisition, step, total, rng, rows=slice(first, first + SLABS + 2 * SUPPORT))
@@ -74,6 +78,23 @@ def stack(rng: np.random.Generator, block: Block, side: int = SIDE, *, plain: bo
         three = [np.rot90(v[::-1] if upside else v, turns, axes=(1, 2)) for v in three]
         three = [np.ascontiguousarray(v[:, :, ::-1] if flip else v) for v in three]
     return Stack(thick=three[0], thin=three[1], arteries=three[2], acquisition=acquisition, pixel_mm=block.pixel_mm)
+
+
+def retoned(rng: np.random.Generator, signal: Volume) -> Volume:
+    """Another contrast: brightness through a random rising curve that keeps 0 and 1, and a grain of up to 10 %.
+
+    Real scans have tissue as bright as no simulation here; what is bright must not count as a vessel for that alone.
+    """
+    knots = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.55, 0.75, 1.0])
+    rises = rng.exponential(1.0, len(knots) - 1) * np.diff(knots) ** 0.5
+    levels = np.concatenate([[0.0], np.cumsum(rises) / rises.sum()])
+    beyond = np.append(levels, 1.5)
+    toned = np.interp(signal, np.append(knots, 1.5), beyond).astype(np.float32)
+    shape = tuple((length + 1) // 2 for length in signal.shape)
+    grain = rng.standard_normal(shape, dtype=np.float32) * np.float32(rng.uniform(0.0, 0.1))
+    for axis in range(3):
+        grain = np.repeat(grain, 2, axis=axis)
+    return toned * (1.0 + softened(grain[tuple(slice(0, length) for length in signal.shape)]))
 
 
 def _place(rng: np.random.Generator, block: Block, side: int, low: int, count: int) -> tuple[int, int]:

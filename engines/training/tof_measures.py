@@ -17,8 +17,8 @@ Mask = NDArray[np.bool_]
 Sizes = tuple[float, float, float]
 
 OPENING_MM = 8.0  # wider than any artery here
-THRESHOLD = 0.32
-"""Top-hat above which a voxel counts as vessel, ART: the best of 0.05 to 0.6 on truth of the head that chooses."""
+THRESHOLD = 0.26
+"""Vesselness above which a voxel counts as vessel, ART: the best of 0.05 to 0.6 on truth of the head that chooses."""
 
 
 def psnr(made: Volume, truth: Volume, inside: Mask) -> float:
@@ -54,14 +54,22 @@ def ms_ssim(made: Volume, truth: Volume) -> float:
 
 
 def top_hat(volume: Volume, sizes: Sizes) -> Volume:
-    """How far a voxel stands above all that is `OPENING_MM` wide: the vesselness of this evaluation."""
+    """How far a voxel stands above all that is `OPENING_MM` wide."""
     window = tuple(max(round(OPENING_MM / size) // 2 * 2 + 1, 3) for size in sizes)
     return np.asarray(volume - ndimage.grey_opening(volume, size=window), dtype=np.float32)
 
 
+def vesselness(volume: Volume, sizes: Sizes, inside: Mask) -> Volume:
+    """The top-hat, or how far a voxel stands above the median inside the mask where that is less.
+
+    By the top-hat alone a narrow gyrus between fluid stands out too; it is no brighter than tissue is.
+    """
+    return np.minimum(top_hat(volume, sizes), volume - np.float32(np.median(volume[inside])))
+
+
 def vessels(volume: Volume, sizes: Sizes, inside: Mask, threshold: float = THRESHOLD) -> Mask:
-    """Voxels of vessels by the top-hat, inside a mask."""
-    return np.asarray((top_hat(volume, sizes) > threshold) & inside, dtype=np.bool_)
+    """Voxels of vessels by `vesselness`, inside a mask."""
+    return np.asarray((vesselness(volume, sizes, inside) > threshold) & inside, dtype=np.bool_)
 
 
 def dice(made: Mask, truth: Mask) -> float:
