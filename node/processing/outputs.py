@@ -205,7 +205,7 @@ class Outputs:
         for role, one in sorted(prepared.roles.items()):
             named = {str(self.spool.path(member.file)): member for member in members[role]}
             mine = [(named[source], frame) for source, frame in zip(one.sources, one.frames, strict=True)]
-            placed = getattr(one, "placed", None) or {}
+            placed = one.placed or {}
             found.append(
                 {
                     "role": role,
