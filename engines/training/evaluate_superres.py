@@ -61,8 +61,8 @@ class Task:
             spacing_mm=self.spacing_mm,
             factor=self.factor,
             diameters_mm=sizes,
-            slabs=40 if self.full else int(96 / self.spacing_mm),
-            side=192 if self.full else 160,
+            slabs=40 if self.full else int(72 / self.spacing_mm),
+            side=192 if self.full else 128,
             data=self.data,
         )
 

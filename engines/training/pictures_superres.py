@@ -57,7 +57,9 @@ def superres(to: Path, tasks: Sequence[Task]) -> Path:
         (grid[3, 3], missed[:, y], "network minus truth"),
     ):
         plain = title.startswith("network, ")
-        axes.imshow(image, cmap="gray", vmin=0.0 if plain else -0.4, vmax=1.0 if plain else 0.4, origin="lower", aspect=stretch)  # fmt: skip
+        low_art = 0.0 if plain else -0.4
+        axes.imshow(image, cmap="gray", vmin=low_art, vmax=low_art + (1.0 if plain else 0.8), origin="lower")
+        axes.set_aspect(stretch)
         axes.set_title(title, fontsize=8)
         axes.set_axis_off()
     return plots.saved(figure, to / "mra_superres.png")

@@ -65,7 +65,16 @@ def test_the_top_hat_marks_a_vessel_and_no_wide_tissue() -> None:
 
     assert mask[20, 30].all()
     assert not mask[:, 40:].any()
-    assert measures.dice(mask, _tube() > 0.5) > 0.8
+    assert measures.dice(mask, _tube() >= 0.5) > 0.8
+
+
+def test_a_gyrus_between_fluid_is_no_vessel_though_it_stands_out() -> None:
+    volume = np.full((40, 60, 50), 0.45, dtype=np.float32)
+    volume[:, 20:26] = volume[:, 30:36] = 0.1
+    inside = np.ones(volume.shape, dtype=bool)
+
+    assert (measures.top_hat(volume, SIZES) > measures.THRESHOLD)[:, 26:30].any()
+    assert not measures.vessels(volume, SIZES, inside).any()
 
 
 def test_cl_dice_of_a_thicker_vessel_is_one_and_half_a_vessel_halves_the_sensitivity() -> None:
