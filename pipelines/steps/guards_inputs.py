@@ -23,7 +23,7 @@ _BELOW_MM: Final = (20.0, 95.0)  # of the vertex: the brain, above the face
 _DARKEST: Final = 0.06  # share of the brain that CSF has at least, within the outline's middle
 _BRIGHT: Final = 1.3  # of white matter: nothing in the brain is that bright in T1 without contrast agent, but flow
 _GREY: Final = (0.4, 0.7)  # of the way from CSF to white matter in T1
-_SAME: Final = 0.985  # other series of a head agree by 0.95 at most: their noise has no edge in common
+_SAME: Final = 0.98  # correlation within the brain: two weightings of one head are far below it
 _FEWEST: Final = 400  # sampled means
 
 
@@ -53,8 +53,8 @@ class series_plausible(BySlice):
     bright:            share of the brain above 1.3 of white matter in T1: (caution, reject); contrast agent, flow
     noise:             SD over white matter's signal in T1, at most
     size_mm:           of the outline, root of length times width: pixels of another size than the header says
-    agree_t2, agree_flair: agreement of edges with those of T1, (caution, reject), at least; 0 is chance. Above 0.985 it
-                       is the same image twice
+    agree_t2, agree_flair: agreement of edges with those of T1, (caution, reject), at least; 0 is chance. A series that
+                       follows T1 in its values too is the same image twice
     every:             one slice of this many is measured
     """
 
@@ -105,7 +105,7 @@ class series_plausible(BySlice):
             text = f"CSF in T2 over white matter: {_shown(value)}; at least {self.csf_t2:g}."
             verdict = Verdict.PASS if value is not None and value >= self.csf_t2 else Verdict.REJECT
             found.append(judged("t2_csf", value, self.csf_t2, verdict, text, version=VERSION))
-            found.append(_agreement("t2", rows, self.agree_t2))
+            found.append(_agreement("t2", rows, self.agree_t2, values[:2]))
         if "flair" in case.source.others:
             value = _middle(dark[2])
             text = f"CSF in FLAIR over white matter: {_shown(value)}; allowed {self.csf_flair:g}."
@@ -117,7 +117,7 @@ class series_plausible(BySlice):
             text = f"Grey matter in FLAIR over white matter: {_shown(value)}; at least {self.grey_flair:g}."
             verdict = Verdict.PASS if value is not None and value >= self.grey_flair else Verdict.REJECT
             found.append(judged("flair_grey", value, self.grey_flair, verdict, text, version=VERSION))
-            found.append(_agreement("flair", rows, self.agree_flair))
+            found.append(_agreement("flair", rows, self.agree_flair, values[:3:2]))
         return tuple(found)
 
     def _size(self, rows: Sequence[Sampled]) -> Finding:
@@ -175,7 +175,7 @@ def _cosines(one: tuple[Image, Image], other: tuple[Image, Image]) -> tuple[floa
     return float(np.sum(np.square(dot) / np.maximum(weight, 1e-6))), float(np.sum(weight))
 
 
-def _agreement(role: str, rows: Sequence[Sampled], least: tuple[float, float]) -> Finding:
+def _agreement(role: str, rows: Sequence[Sampled], least: tuple[float, float], values: NDArray[np.float32]) -> Finding:
     """Normalised gradient fields (Haber and Modersitzki 2006): 1 where edges lie as those of T1, 0 by chance."""
     pairs = [row.edges[role] for row in rows if role in row.edges]
     weight = sum(pair[1] for pair in pairs)
@@ -187,9 +187,11 @@ def _agreement(role: str, rows: Sequence[Sampled], least: tuple[float, float]) -
     text = (
         f"Edges of {label} agree with those of T1 by {value:.2f}; at least {least[0]:g}, and {least[1]:g} by all means."
     )
-    if value > _SAME:
-        text = f"{label} and T1 have the same edges ({value:.3f}): one image has two roles."
-        return judged(name, value, _SAME, Verdict.REJECT, text, version=VERSION)
+    known = values[:2, np.isfinite(values[1])]
+    alike = measure.correlation(known[0], known[1]) if known.shape[1] else None
+    if alike is not None and alike > _SAME:
+        text = f"The values of {label} follow those of T1 (correlation {alike:.3f}): one image has two roles."
+        return judged(name, alike, _SAME, Verdict.REJECT, text, version=VERSION)
     too_little = Verdict.CAUTION if value >= least[1] else Verdict.REJECT
     verdict = Verdict.PASS if value >= least[0] else too_little
     return judged(name, value, least[0], verdict, text, version=VERSION)
