@@ -104,7 +104,7 @@ def test_40_slices_of_4_mm_become_160_of_1_mm_that_average_to_them(site: Site, t
     assert float(last.ImagePositionPatient[2]) == pytest.approx(50.0 + 39 * 4.0 + 1.5)
     assert (float(first.SliceThickness), float(first.SpacingBetweenSlices)) == (1.0, 1.0)
     assert list(first.ImageType) == ["DERIVED", "SECONDARY", "OTHER", "AI_SUPERRES_Z"]
-    assert first.SeriesDescription.startswith("AI SUPER-RES Z 1mm - ")
+    assert first.SeriesDescription.startswith("AI SUPER-RES Z 1mm spacing - ")
     assert first[0x0008, 0x001C].value == "YES"
     assert "FWHM" in first.DerivationDescription
     assert first.SeriesNumber == 4031
