@@ -22,7 +22,7 @@ from node.dicom.job import Job
 from node.dicom.maps import MapKind
 from node.dicom.multiframe import PER_FRAME, SHARED
 from node.dicom.places import Places, decimal
-from node.dicom.quantized import HIGHEST, Quantized
+from node.dicom.quantized import FORGET_EVERY, HIGHEST, Quantized
 from node.dicom.scale import Scales
 from node.dicom.source_slices import Source
 from node.errors import Refuse
@@ -30,7 +30,6 @@ from node.processing.mapped import forget, mapped
 
 FILE_NAME: Final = "map.dcm"
 _LONGEST_PIXELS: Final = 0xFFFFFFFE  # of an element with a defined length (PS3.5 7.1)
-_FORGET_EVERY: Final = 16  # slices after which mapped pages are given back
 _GROUPS: Final = frozenset((0x0010, 0x0012, 0x0038))  # patient, clinical trial, visit
 # Of the study, the series and the place; the rest of a source describes an image that a map is not.
 _KEPT: Final = keep.tags(
@@ -60,7 +59,6 @@ def write_map(request: dict[str, Any]) -> dict[str, Any]:
     row = _kind(job)
     _check(values, sources, job)
     quantized = Quantized.of(values, signed=row.signed, unit=Scales(sources)[0].slope)
-    forget(values)
     study_uid, out = part10.text(sources[0].dataset, "StudyInstanceUID"), Path(request["out"])
     head, body = header(job, sources, study_uid, quantized, quantized.window(values))
 
@@ -68,7 +66,7 @@ def write_map(request: dict[str, Any]) -> dict[str, Any]:
         yield head
         yield body + struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, values.size * 2)
         for at in range(len(values)):
-            if at % _FORGET_EVERY == 0:
+            if at % FORGET_EVERY == 0:
                 forget(values)
             yield quantized.stored(values[at]).data
 

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.errors import Refuse
+from node.processing.mapped import forget
 
+FORGET_EVERY: Final = 16  # slices after which mapped pages are given back
 HIGHEST: Final = (1 << 16) - 1
 _MIDDLE: Final = 1 << 15  # stored 0 of a signed quantity: nothing is exactly nothing
 _SHOWN: Final = 0.999  # of the voxels lie within the window
@@ -39,6 +41,8 @@ class Quantized:
         """
         unit, ends = unit if signed else abs(unit), [0.0]
         for at in range(len(values)):
+            if at % FORGET_EVERY == 0:
+                forget(values)
             plane = np.asarray(values[at])
             low, high = float(plane.min()), float(plane.max())  # a NaN anywhere is the minimum
             if not (np.isfinite(low) and np.isfinite(high)):
@@ -61,6 +65,8 @@ class Quantized:
         """Centre and width in stored values that show nearly all of a map; around 0 where it is signed."""
         counts = np.zeros(HIGHEST + 1, np.int64)
         for at in range(len(values)):
+            if at % FORGET_EVERY == 0:
+                forget(values)
             away = np.abs(self.stored(values[at]).astype(np.int32) - self.zero)
             counts += np.bincount(away.ravel(), minlength=counts.size)
         reach = float(np.searchsorted(np.cumsum(counts), _SHOWN * counts.sum()))

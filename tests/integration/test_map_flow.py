@@ -27,7 +27,7 @@ from tests.map_node import KILLED_AT, PIPELINE, SPREAD, MapNode
 from tests.peers import HOST, Orthanc, StoreScp, dcmsend, wait_until
 from tests.running_node import AE_TITLE, ENDED, settings_for
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.timeout(900)]  # processes of a node start anew
 SLICES, SIDE = 6, 128
 
 
