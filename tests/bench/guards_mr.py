@@ -44,7 +44,7 @@ CALIBRATED: Mapping[str, tuple[str, float]] = {
     "choroid": ("control_choroid", 1 / 1.5),
     "base": ("control_base", 1 / 1.5),
     "support_mm2": ("enhancement_support", 1.1),
-    "amplification": ("amplification", 1.25),
+    "amplification": ("amplification", 1.6),
     "shift": ("shift", 1.5),
     "flicker": ("flicker", 1.3),
     "spread": ("spread", 1.5),
