@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engines.training import measures
-from engines.training.evaluate_superres import Row, Task, column
+from engines.training.evaluate_superres import Row, column
+from engines.training.evaluate_superres_scans import Task
 from engines.training.evaluation import Line
 
 

@@ -37,7 +37,7 @@ def tasks(data: Path, every: int = 1) -> list[Task]:
 
 def measure(task: Task) -> dict[str, dict[str, list[float]]]:
     """Widths along z by method, mm: wires, points, edges."""
-    from engines.training.evaluate_superres import results
+    from engines.training.evaluate_superres_scans import results
 
     board = tof_probes.board(task.head, task.seed, task.profile, spacing_mm=SPACING_MM, factor=FACTOR, data=task.data)
     unit = np.float32(tof_unit(board.thick))

@@ -55,7 +55,7 @@ def _cut(volume: Volume, factor: int) -> Volume:
 def _compared(
     volume: Volume, thick: Volume, acquisition: Acquisition, factor: int, sizes: tuple[float, float, float]
 ) -> dict[str, Any]:
-    from engines.training.evaluate_superres import ALL, results
+    from engines.training.evaluate_superres_scans import ALL, results
 
     unit = np.float32(tof_unit(thick))
     truth = volume / unit

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engines.slabs import averaged, tof_unit
 from engines.training import plots
-from engines.training.evaluate_superres import Task, results
+from engines.training.evaluate_superres_scans import Task, results
 from engines.training.tof_acquire import Profile
 from engines.training.tof_measures import projections
 
