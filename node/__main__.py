@@ -255,7 +255,7 @@ def fetch(
 
 @app.command()
 def evaluate(
-    pipeline: Annotated[str, typer.Argument(help="ct-denoise or ct-kernel.")],
+    pipeline: Annotated[str, typer.Argument(help="ct-denoise, ct-kernel, mr-postcontrast or mra-superres.")],
     to: Annotated[Path | None, typer.Option(help="Folder for the plots; default: none are drawn.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the public data; default: ../shared/data.")] = None,
     as_json: AsJson = False,
