@@ -45,6 +45,7 @@ ENVELOPE: Final = Envelope(
     contrast=False,
 )
 
+_ROUNDS = 4  # of giving frequencies back, which rings below 0, and of taking that away
 _ROWS = 32  # of all slices at once, where the whole volume is needed
 
 
@@ -97,7 +98,9 @@ def finishes(result: NDArray[np.float32], source: Volume, parameters: Parameters
     for first in range(0, result.shape[1], _ROWS):
         rows = (slice(None), slice(first, first + _ROWS))
         slabs = np.asarray(source.voxels[rows])
-        thin = np.maximum(fourier_consistent(result[rows], slabs, count), 0.0)
+        thin = np.asarray(result[rows])
+        for _ in range(_ROUNDS):  # both have to hold: alternating projections
+            thin = np.maximum(fourier_consistent(thin, slabs, count), 0.0)
         if step:
             thin = np.rint((thin - zero) / step) * np.float32(step) + zero
         result[rows] = np.where(_unmeasured(source, rows, count), np.repeat(slabs, count, axis=0), thin)

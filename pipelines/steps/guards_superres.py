@@ -44,7 +44,7 @@ class Row:
     order:           least correlation of a step along z with that of cubic interpolation; None where nothing moves
     step:            RMS of the steps along z within the slab
     ends:            first and last thin slice, coarse
-    invented:        largest rise in a thin slice that neither its slab nor the next ones carry
+    invented:        largest rise in a thin slice that neither its slab nor the next ones carry, over sqrt(factor - 1)
     removed:         largest fall of a vessel that runs through the slab and both next ones
     """
 
@@ -69,6 +69,7 @@ class through_plane(BySlice):
     borders (E-12):    the step from slab to slab over the steps within them: flicker.
     invented (E-7):    a thin slice is brighter than what its slab holds above its surroundings, all of it in this one
                        thin slice, and than what is in the next slabs: a thing that no slice shows.
+                       Over sqrt(factor - 1).
     removed (E-8):     a vessel that three slabs show is missing in a thin slice of the middle one.
     """
 
@@ -104,7 +105,8 @@ class through_plane(BySlice):
             order=_least_likeness(steps, np.diff(cubic, axis=0)),
             step=float(np.sqrt(np.mean(steps**2, dtype=np.float64))),
             ends=(measure.halve(thin[0]), measure.halve(thin[-1])),
-            invented=float(np.max(rise)),
+            # What is thin in a slab rises with the factor; its spread, in a good network, with the root of that.
+            invented=float(np.max(rise)) / float(np.sqrt(case.factor - 1)),
             removed=float(np.max(fall)),
         )
 

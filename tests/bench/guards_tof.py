@@ -40,9 +40,9 @@ CALIBRATED: Mapping[str, tuple[str, float]] = {
     "least_added": ("null_energy", 1 / 1.15),
     "most_added": ("null_energy", 1.15),
     "most_border": ("borders", 1.3),
-    "most_invented": ("invented", 1.5),
+    "most_invented": ("invented", 1.35),
     "most_removed": ("removed", 1.5),
-    "least_probe": ("probe_aneurysm", 1 / 1.15),
+    "least_probe": ("probe_aneurysm", 1 / 1.4),
     "most_gain": ("gain", 1.15),
     "most_bright": ("arteries", 4.0),  # simulated scalps are darker than some real ones
 }
