@@ -182,16 +182,12 @@ def series_numbers(connection: Connection, study_uid: str) -> set[int]:
         .scalars()
         .all()
     )
-    given = (
-        connection.execute(
-            select(JOBS.c.series_number, JOBS.c.map_series_number)
-            .join(SETS, SETS.c.id == JOBS.c.set_id)
-            .join(SERIES, SERIES.c.series_uid == SETS.c.series_uid)
-            .where(SERIES.c.study_uid == study_uid)
-        )
-        .tuples()
-        .all()
-    )
+    given = connection.execute(
+        select(JOBS.c.series_number, JOBS.c.map_series_number)
+        .join(SETS, SETS.c.id == JOBS.c.set_id)
+        .join(SERIES, SERIES.c.series_uid == SETS.c.series_uid)
+        .where(SERIES.c.study_uid == study_uid)
+    ).all()
     numbers = {int(text) for text in received if text and str(text).lstrip("+-").isdigit()}
     return numbers | {number for pair in given for number in pair if number is not None}
 
