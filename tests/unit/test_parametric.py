@@ -294,7 +294,10 @@ def test_a_leaning_stack_that_was_sent_head_first_keeps_its_order(tmp_path: Path
 
 
 def test_a_large_map_takes_the_memory_of_few_slices(tmp_path: Path) -> None:
-    """160 slices of 512 x 512: 168 MB of values, 84 MB of pixels, written by a process of its own."""
+    """160 slices of 512 x 512: 168 MB of values, 84 MB of pixels, written by a process of its own.
+
+    A small map first: what highdicom loads at its first object stays, however large the next one is.
+    """
     script = """
 import resource, sys
 from pathlib import Path
@@ -311,15 +314,17 @@ for at in range(160):
         values.base.madvise(4)
 values.flush()
 values.base.madvise(4)
-import highdicom
 from node.dicom import parametric
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+(folder / "few").mkdir()
+few = np.array(values[:20])
+map_phantom.write(folder / "few", "ZSR", sources[:5], few)
 before = peak()
 work = map_phantom.job("ZSR", factor=4)
 parametric.write_map({"sources": sources, "map": str(folder / "map.npy"), "out": str(folder / "out"), "job": work})
-print(peak() - before)
+print(before, peak() - before)
 """
     ran = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "out/map.dcm").stat().st_size > 160 * 512 * 512 * 2
-    assert int(ran.stdout) < 60 << 10, "kB"
+    assert int(ran.stdout.split()[1]) < 60 << 10, f"kB: {ran.stdout}"
