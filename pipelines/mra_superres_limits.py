@@ -3,14 +3,14 @@
 from pipelines.limits import SuperresLimits
 
 LIMITS = SuperresLimits(
-    engine_sha256="af57f5689f7bcffa10280061a8733bac83b5063c1a3a4451bade143bccf6d95b",
-    least_added=1.1,
-    most_added=2.6,
-    least_order=0.16,
-    most_border=2.2,
-    most_invented=0.44,
-    most_removed=0.35,
-    least_probe=0.49,
+    engine_sha256="0a77b8b7426e207242f0aee931b8e9ab1cc9ecd27cca49625e7f1030e43a4e6c",
+    least_added=1.2,
+    most_added=2.7,
+    least_order=0.08,
+    most_border=2.1,
+    most_invented=0.28,
+    most_removed=0.34,
+    least_probe=0.25,
     most_gain=1.2,
     most_bright=0.015,
 )
