@@ -1,4 +1,5 @@
 # make demo    everything on this machine: phantom in, denoised series out, a picture to look at
+# make mr      adds what the MR pipelines need (291 MB)
 # make test    unit, integration and acceptance tests against real peers; WORKERS at a time
 # make test-train  the tests that need the extra `train` (torch, scikit-image), in an environment of their own
 # make lint    what pre-commit and CI run
@@ -20,10 +21,12 @@ PROJECT := $(PIP) install --no-deps --no-build-isolation --editable .
 COMPILE := build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --build-deps-for=editable --strip-extras \
 	--no-annotate --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: demo test test-train lint bench lock peers clean
+.PHONY: demo mr test test-train lint bench lock peers clean
 
 demo: .venv/.runtime
 	$(BIN)/imaging-node demo
+
+mr: .venv/.mr
 
 test: .venv/.test peers
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
@@ -52,6 +55,11 @@ peers:
 	@$(PROJECT)
 	@touch $@
 
+.venv/.mr: .venv/.runtime deploy/lock/mr.txt
+	@echo "Installing what the MR pipelines need into .venv (291 MB, once) ..."
+	@$(PIP) install --require-hashes --requirement deploy/lock/mr.txt
+	@touch $@
+
 .venv/.test: .venv/.runtime deploy/lock/test.txt
 	@echo "Installing the test tools into .venv ..."
 	@$(PIP) install --require-hashes --requirement deploy/lock/test.txt
@@ -68,6 +76,7 @@ lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip --quiet install pip-tools==7.6.2
 	$(COMPILE) --output-file deploy/lock/runtime.txt pyproject.toml
+	$(COMPILE) --extra mr --constraint deploy/lock/runtime.txt --output-file deploy/lock/mr.txt pyproject.toml
 	$(COMPILE) --extra test --constraint deploy/lock/runtime.txt --output-file deploy/lock/test.txt pyproject.toml
 
 clean:

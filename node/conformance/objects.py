@@ -231,7 +231,7 @@ def _mapping() -> Iterator[tuple[str, str]]:
             yield (
                 f"of the result in {kind}",
                 f"{', '.join(_tag(tag) for tag in sorted(keep.WINDOW))}: one window for the series, from the "
-                f"{low:g}th to the {high:g}th percentile of its voxels, nothing else; BitsStored (0028,0101) and "
+                f"percentile {low:g} to the percentile {high:g} of its voxels, nothing else; BitsStored (0028,0101) and "
                 "HighBit (0028,0102): 16 and 15 where the source's bits do not hold the values, else kept",
             )
         if row.finer:
