@@ -20,6 +20,8 @@ class Part(StrEnum):
 
     FIT = "fit"
     CHOOSE = "choose"
+    CHOOSE_QUIET = "choose, quiet"
+    CHOOSE_FREE = "choose, lesion-free"
     LESIONS = "lesions"
     FREE = "lesion-free"
     QUIET = "only lesions with the barrier whole"

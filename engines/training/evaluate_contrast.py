@@ -25,7 +25,10 @@ from engines.training.contrast_real import real_cases
 from engines.training.evaluation import spread
 from engines.training.head_labels import CHOOSE, HELD_BACK, TRAIN, path_of
 
-THRESHOLDS = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)  # blood alone takes grey matter near 0.15
+FOUND = 0.8  # of lesions, at the threshold that is chosen: D3
+CHOOSING = (Part.CHOOSE, Part.CHOOSE_QUIET, Part.CHOOSE_FREE)
+WITHOUT_LEAK = (Part.QUIET, Part.CHOOSE_QUIET)
 GAPS = (3.0, 4.0, 5.0, 2.0, 4.0)  # mm between slices, in turn
 VOXELS = 20_000  # of each case that fits the baselines
 COVERED = 0.95
@@ -67,15 +70,15 @@ def start(spec: EngineSpec, linear: Linear | None) -> None:
 
 def made_case(task: Task) -> Case:
     """The simulated case of a task."""
-    kinds: Sequence[Kind] = QUIET if task.part is Part.QUIET else tuple(Kind)
+    kinds: Sequence[Kind] = QUIET if task.part in WITHOUT_LEAK else tuple(Kind)
     return case(
         task.head,
         task.seed,
         spacing_mm=task.gap_mm,
         kinds=kinds,
-        lesions=0 if task.part is Part.FREE else 3,
+        lesions=0 if task.part in (Part.FREE, Part.CHOOSE_FREE) else 3,
         data=task.data,
-        independent=0.0 if task.part is Part.QUIET else INDEPENDENT,
+        independent=0.0 if task.part in WITHOUT_LEAK else INDEPENDENT,
     )
 
 
@@ -109,7 +112,7 @@ def measure(task: Task) -> Row:
     made, t1, unsure, _ = results(task, shown)
     true = enhancement(made["truth"], t1)
     row: Row = {"white": {}}
-    thresholds = THRESHOLDS if task.part is Part.CHOOSE else ()
+    thresholds = THRESHOLDS if task.part in CHOOSING else ()
     for name in METHODS:
         ours = enhancement(made[name], t1)
         row[name] = {"findings": measured.findings(ours, true, shown, task.threshold.get(name, 0.2))}
@@ -142,17 +145,22 @@ def tasks_of(part: Part, heads: Sequence[int], count: int, first: int, data: Pat
 
 
 def chosen(rows: Sequence[Row]) -> tuple[dict[str, float], float]:
-    """The threshold for all methods, each baseline's own best one, and the scale of spread, from head 04."""
-    agreement = {
+    """The threshold for all methods, each baseline's own best one, and the scale of spread, from head 04.
+
+    The best agreement of volumes among the thresholds at which the network finds FOUND of the lesions; of the lowest
+    threshold if at none. Cases without leaks and without lesions are among them, so that what is false counts.
+    """
+    agreed = {
         name: {
-            t: measured.concordance(*(zip(*[volumes(row[name]["by_threshold"][t]) for row in rows], strict=True)))
+            t: measured.concordance(*zip(*[volumes(row[name]["by_threshold"][t]) for row in rows], strict=True))
             for t in THRESHOLDS
         }
         for name in METHODS
     }
-    best = {name: max(values, key=lambda t: values[t]) for name, values in agreement.items()}
-    common = dict.fromkeys(METHODS, best["network"])
-    own = {f"{name} own": best[name] for name in METHODS if name != "network"}
+    found = {t: [v for row in rows for v in row["network"]["by_threshold"][t]["found"]] for t in THRESHOLDS}
+    allowed = [t for t in THRESHOLDS if np.mean(found[t]) >= FOUND] or [THRESHOLDS[0]]
+    common = dict.fromkeys(METHODS, max(allowed, key=lambda t: agreed["network"][t]))
+    own = {f"{name} own": max(THRESHOLDS, key=lambda t: agreed[name][t]) for name in METHODS if name != "network"}
     ratios = np.array([row["ratio"] for row in rows])
     return {**common, **own}, float(np.quantile(ratios, COVERED))
 
@@ -164,7 +172,11 @@ def evaluate(spec: EngineSpec, *, data: Path, to: Path | None, jobs: int, every:
     linear = fit(list(spread(sampled, fits, jobs=jobs)))
     given = (spec, linear)
     start(*given)
-    choosing = tasks_of(Part.CHOOSE, CHOOSE, -(-10 // few), 600, data, threshold={})
+    choosing = [
+        task
+        for part, count, first in zip(CHOOSING, (16, 6, 4), (600, 640, 680), strict=True)
+        for task in tasks_of(part, CHOOSE, -(-count // few), first, data, threshold={})
+    ]
     threshold, scale = chosen(list(spread(measure, choosing, jobs=jobs, start=start, given=given)))
     told = {"threshold": threshold, "scale": scale}
     tasks = [
