@@ -28,7 +28,7 @@ from pipelines.volume import Volume
 ARTERIES: Final = "arteries"
 """The fact that holds how bright arteries are, in the units of the series."""
 
-FWHM_MM: Final[float | None] = None
+FWHM_MM: Final[float | None] = 4.5
 """Through-plane full width at half maximum of what the network makes of 4 mm slices, the largest of its card, in tenths
 of a millimetre; None: not measured."""
 
