@@ -54,7 +54,7 @@ class Site:
         series = str(pydicom.dcmread(files[0], stop_before_pixels=True).SeriesInstanceUID)
         (one,) = self.node.show(series)["sets"]
         assert one["state"] == "unmatched", one
-        return str(one["reasons"])
+        return str(one["rules"])
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +295,9 @@ def test_the_same_series_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len(runs[0]) == 40
     for one, other in zip(*runs, strict=True):
         first, second = pydicom.dcmread(one), pydicom.dcmread(other)
+        for ds in (first, second):
+            for item in ds.ContributingEquipmentSequence:
+                item.pop("ContributionDateTime", None)
         assert first.SOPInstanceUID == second.SOPInstanceUID
         assert first.PixelData == second.PixelData
         assert {e.keyword for e in first if second.get(e.tag) != e} <= TIMES
