@@ -22,9 +22,10 @@ from tests.bench.flow import STAGES
 from tests.bench.peers import Scp
 from tests.bench.transfer import FAST, dcmsend_s, peak_mb, running
 from tests.running_node import AE_TITLE, RunningNode, settings_for
-from tests.tof_phantom import angiography, write_tof
+from tests.tof_phantom import Grid, angiography, write_tof
 
 WANTED_S = 30.0
+GRID = Grid(pixel_mm=(0.4, 0.4))
 
 
 def measured(folder: Path, *, slices: int, side: int, runs: int, threads: int) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def measured(folder: Path, *, slices: int, side: int, runs: int, threads: int) -
         raw = settings_for(folder, destinations=[archive], rules=[rule], engines={"threads": threads})
         with RunningNode(folder / "flow", raw) as node:
             for run in range(-1, runs):
-                files = write_tof(folder / f"series{run}", voxels, key=f"bench {run}")
+                files = write_tof(folder / f"series{run}", voxels, key=f"bench {run}", grid=GRID)
                 dcmsend_s(node.port, files, called=AE_TITLE, case=FAST)
                 node.wait_settled(run + 2, timeout_s=1200)
                 time.sleep(0.5)  # the last stage is counted just after the job has ended
