@@ -230,8 +230,8 @@ def _mapping() -> Iterator[tuple[str, str]]:
             low, high = WINDOW_PERCENTILES
             yield (
                 f"of the result in {kind}",
-                f"{', '.join(_tag(tag) for tag in sorted(keep.WINDOW))}: one window for the series, from the "
-                f"percentile {low:g} to the percentile {high:g} of its voxels, nothing else; BitsStored (0028,0101) and "
+                f"{', '.join(_tag(tag) for tag in sorted(keep.WINDOW))}: one window for the series, from "
+                f"percentile {low:g} to percentile {high:g} of its voxels, nothing else; BitsStored (0028,0101) and "
                 "HighBit (0028,0102): 16 and 15 where the source's bits do not hold the values, else kept",
             )
         if row.finer:
