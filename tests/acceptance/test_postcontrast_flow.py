@@ -1,7 +1,7 @@
-"""The real glioma's T1, T2 and FLAIR through a running node with the network that ships: one synthetic series, and a map.
+"""The real glioma's T1, T2 and FLAIR through a running node with the network that ships: a synthetic series and a map.
 
-The series have other spacings and orientations and come in any order. The glioma has no skull in the public data, so that
-two of the structures which must always enhance are not there to be seen: the result carries a caution.
+The series have other spacings and orientations and come in any order. The glioma has no skull in the public data, so
+that two of the structures which must always enhance are not there to be seen: the result carries a caution.
 """
 
 import datetime as dt
@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pydicom
 import pytest
 
@@ -87,12 +86,12 @@ def delivered(node: RunningNode, modality_class: str, study: str) -> list[Path]:
 
 def test_a_real_study_in_any_order_becomes_one_synthetic_series_that_says_so(node: RunningNode, tmp_path: Path) -> None:
     sources = {role: written(tmp_path, "real", role) for role in GRIDS}
+    uids = {}
     for role in ("flair", "t1", "t2"):
-        uid = sent(node, sources[role])
-        t1 = uid if role == "t1" else locals().get("t1", "")
+        uids[role] = sent(node, sources[role])
         time.sleep(1.0)  # the scanner goes on with something else
 
-    job = job_of(node, t1)
+    job = job_of(node, uids["t1"])
 
     assert job["state"] == "delivered", job["reason"]
     first = pydicom.dcmread(sources["t1"][0])
