@@ -22,7 +22,7 @@ from node.prepared import Prepared
 from node.processing import Work
 from node.records.states import JobState
 from node.stages.check import why_held
-from pipelines.pipeline import Report
+from pipelines.report import Report
 
 SETS_QUEUE: Final = "sets"
 _AT_ONCE: Final = 2  # while one set is in the engine, the next is decoded and the last is written

@@ -14,7 +14,8 @@ from pipelines.ct_denoise_limits import LIMITS
 from pipelines.kernels import IDEALS, SHIPPED_KERNELS, Measured, Named, Window
 from pipelines.match import Header, number
 from pipelines.parameters import Asked, Settled
-from pipelines.pipeline import Checked, Finding, Images, Parameters, Pipeline, Requires, Tiles
+from pipelines.pipeline import Checked, Images, Parameters, Pipeline, Requires, Tiles
+from pipelines.report import Finding
 from pipelines.steps.by_slice import BySlice, Pair, once
 from pipelines.steps.checks import finite, geometry_equal, mean_shift_below, within_range
 from pipelines.steps.guards_kernel import refiltered

@@ -15,7 +15,8 @@ from engines.mr import white_matter, white_matter_peak
 from pipelines import mr_roles
 from pipelines.limits import ContrastLimits
 from pipelines.mr_postcontrast_limits import LIMITS
-from pipelines.pipeline import Check, Images, Parameters, Pipeline, Tiles, Unfit, Verdict
+from pipelines.pipeline import Check, Images, Parameters, Pipeline, Tiles, Unfit
+from pipelines.report import Verdict
 from pipelines.steps.checks import finite, geometry_equal
 from pipelines.steps.guards_contrast import enhancement_support, gadolinium, never_darker
 from pipelines.steps.guards_inputs import series_plausible

@@ -15,7 +15,8 @@ from engines.slabs import SUPPORT, consistent, fourier_consistent, rounded, to_f
 from pipelines.limits import SuperresLimits
 from pipelines.mr_roles import HEAD
 from pipelines.mra_superres_limits import LIMITS
-from pipelines.pipeline import Check, Images, Parameters, Pipeline, Requires, Tiles, Unfit, Verdict
+from pipelines.pipeline import Check, Images, Parameters, Pipeline, Requires, Tiles, Unfit
+from pipelines.report import Verdict
 from pipelines.steps.checks import finite
 from pipelines.steps.consistency import finer_grid, measured_kept, not_negative
 from pipelines.steps.guards_aneurysm import probe_aneurysms

@@ -7,7 +7,7 @@ from node.errors import BadSetting
 from node.records import jobs
 from node.records.database import Records
 from node.records.states import JobState
-from pipelines.pipeline import Report
+from pipelines.report import Report
 
 _MOST_CHARACTERS: Final = 400
 _DISCARDABLE: Final = (JobState.HELD, JobState.REFUSED, JobState.FAILED, JobState.DEAD)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from node.commands.check import Line
-from pipelines.pipeline import Report, Verdict
+from pipelines.report import Report, Verdict
 
 _COLOURS = {
     "delivered": "green",

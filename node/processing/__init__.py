@@ -30,8 +30,9 @@ from node.records.states import DispatchState, JobState, SetState
 from node.stages import check as checking
 from node.stages.deliver import Attempt, Deliverer
 from node.stages.infer import Inference
-from pipelines.pipeline import Pipeline, Report
-from pipelines.run import Judging
+from pipelines.judging import Judging
+from pipelines.pipeline import Pipeline
+from pipelines.report import Report
 from pipelines.volume import Volume, finer
 
 _MOST_STARTS: Final = 20  # a job that took its worker down this often is held, or it would do so for ever

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from pipelines.pipeline import Report
-from pipelines.run import Judging
+from pipelines.judging import Judging
+from pipelines.report import Report
 
 CHUNK: Final = 16  # slices written in one request
 

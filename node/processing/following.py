@@ -8,8 +8,8 @@ from typing import Final
 from node.errors import NodeError
 from node.log import log
 from node.processing.early import Early
-from pipelines.pipeline import Report
-from pipelines.run import Judging
+from pipelines.judging import Judging
+from pipelines.report import Report
 
 _MEASURING: Final = 2  # threads; slices that were made ahead come faster than one can measure
 

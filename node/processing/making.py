@@ -27,8 +27,9 @@ from node.records import events, sets
 from node.records.database import Records
 from node.spool import Spool
 from node.stages.infer import Inference
-from pipelines.pipeline import Parameters, Pipeline, Report
-from pipelines.run import Judging
+from pipelines.judging import Judging
+from pipelines.pipeline import Parameters, Pipeline
+from pipelines.report import Report
 from pipelines.volume import Volume
 
 _FORGET_EVERY: Final = 16  # slices after which mapped pages are given back

@@ -17,7 +17,8 @@ from node.records import jobs, sets
 from node.records.database import Records
 from node.spool import Spool
 from node.stages import derive as deriving
-from pipelines.pipeline import Pipeline, Report
+from pipelines.pipeline import Pipeline
+from pipelines.report import Report
 
 
 @dataclass(frozen=True, kw_only=True)

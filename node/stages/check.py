@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from engines.engine import Engine
 from node.errors import Refuse
-from pipelines.pipeline import Pipeline, Report, Unfit
-from pipelines.run import Judging, asked, remade, unsure
+from pipelines.judging import Judging
+from pipelines.pipeline import Pipeline, Unfit
+from pipelines.report import Report
+from pipelines.run import asked, remade, unsure
 from pipelines.volume import Volume
 
 Image = NDArray[np.float32]

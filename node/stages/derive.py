@@ -14,7 +14,8 @@ from node.child import Child
 from node.dicom import codes, maps, wording
 from node.errors import Refuse
 from node.prepared import Prepared
-from pipelines.pipeline import Images, Pipeline, Report
+from pipelines.pipeline import Images, Pipeline
+from pipelines.report import Report
 
 _LONGEST_PART = 20  # characters of Series Description
 _LARGEST_SERIES_NUMBER = 2**31 - 1  # PS3.5 6.2, VR IS

@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from pipelines.pipeline import Checked, Finding
+from pipelines.pipeline import Checked
+from pipelines.report import Finding
 from pipelines.steps import measure
 from pipelines.steps.measure import Image
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.slabs import fourier_seen
-from pipelines.pipeline import Checked, Finding, Verdict
+from pipelines.pipeline import Checked
+from pipelines.report import Finding, Verdict
 from pipelines.steps.by_slice import BySlice, Pair, same_shape
 from pipelines.steps.guards_noise import above, judged, not_comparable
 from pipelines.volume import finer

@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pipeline import Checked, Finding, Verdict
+from pipelines.pipeline import Checked
+from pipelines.report import Finding, Verdict
 from pipelines.steps import head, measure
 from pipelines.steps.by_slice import BySlice, Pair, same_shape
 from pipelines.steps.guards_noise import above, judged, not_comparable

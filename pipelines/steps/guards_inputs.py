@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pipeline import Checked, Finding, Range, Verdict
+from pipelines.pipeline import Checked, Range
+from pipelines.report import Finding, Verdict
 from pipelines.steps import head, measure
 from pipelines.steps.by_slice import BySlice, Pair
 from pipelines.steps.guards_noise import above, judged

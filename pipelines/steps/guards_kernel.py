@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from engines.kernel import Kernel, apply_gain, radial
 from pipelines import kernels
-from pipelines.pipeline import Checked, Finding, Verdict
+from pipelines.pipeline import Checked
+from pipelines.report import Finding, Verdict
 from pipelines.steps import measure
 from pipelines.steps.by_slice import BySlice, Pair, same_shape
 from pipelines.steps.guards_noise import above, judged, not_comparable

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.pipeline import Checked, Finding, Verdict
+from pipelines.pipeline import Checked
+from pipelines.report import Finding, Verdict
 from pipelines.steps import measure
 from pipelines.steps.by_slice import BySlice, Pair, same_shape
 from pipelines.steps.measure import Image

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from pipelines.pipeline import Checked, Finding, Verdict
+from pipelines.pipeline import Checked
+from pipelines.report import Finding, Verdict
 from pipelines.steps import measure
 from pipelines.steps.by_slice import BySlice, Pair, same_shape
 from pipelines.steps.guards_noise import above, judged, not_comparable

@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from pipelines.pipeline import Checked, Finding, Range, Verdict
+from pipelines.pipeline import Checked, Range
+from pipelines.report import Finding, Verdict
 from pipelines.role import Judge
 from pipelines.steps import measure
 from pipelines.steps.by_slice import BySlice, Pair

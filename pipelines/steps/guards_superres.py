@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.slabs import SUPPORT, cubic_weights
-from pipelines.pipeline import Checked, Finding, Verdict
+from pipelines.pipeline import Checked
+from pipelines.report import Finding, Verdict
 from pipelines.steps import measure
 from pipelines.steps.by_slice import BySlice, Pair, same_shape
 from pipelines.steps.guards_noise import above, judged, not_comparable

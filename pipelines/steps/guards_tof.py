@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.mr_tof import slabs_of
-from pipelines.pipeline import Checked, Finding, Verdict
+from pipelines.pipeline import Checked
+from pipelines.report import Finding, Verdict
 from pipelines.steps.by_slice import BySlice, Pair
 from pipelines.steps.guards_noise import above, judged
 from pipelines.steps.guards_protocol import Header

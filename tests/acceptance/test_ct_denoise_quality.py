@@ -19,7 +19,8 @@ from engines.training.cache import unit_noise
 from engines.training.detail import probe_field
 from engines.training.sources import BODY, CHEST, LEG, SIEMENS, SOURCES, Role, Source, clean_slices
 from pipelines.ct_denoise import CT_DENOISE
-from pipelines.run import check, infer
+from pipelines.judging import check
+from pipelines.run import infer
 from pipelines.volume import Volume
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.pipeline import Finding, Verdict
+from pipelines.report import Finding, Verdict
 
 TABLE = Path(__file__).parent / "GUARDS.md"
 WANTED_DETECTED, WANTED_FALSE = 0.95, 0.01

@@ -22,7 +22,8 @@ from engines.store import load_spec
 from pipelines.ct_denoise import CT_DENOISE, checks
 from pipelines.ct_denoise_limits import LIMITS
 from pipelines.limits import GuardLimits
-from pipelines.pipeline import Check, Checked, Finding, Parameters
+from pipelines.pipeline import Check, Checked, Parameters
+from pipelines.report import Finding
 from pipelines.run import one_slice
 from tests.bench.guard_faults import ASKED, BESIDES, Fault, Network
 from tests.bench.guard_series import Part, Series, clean_series

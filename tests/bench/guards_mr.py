@@ -23,7 +23,8 @@ from engines.store import load_spec
 from pipelines.limits import ContrastLimits
 from pipelines.mr_postcontrast import MR_POSTCONTRAST, checks
 from pipelines.mr_postcontrast_limits import LIMITS
-from pipelines.pipeline import Check, Checked, Finding, Unfit, Verdict
+from pipelines.pipeline import Check, Checked, Unfit
+from pipelines.report import Finding, Verdict
 from pipelines.run import asked, infer, remade, unsure
 from pipelines.steps.guards_inputs import series_plausible
 from pipelines.steps.guards_protocol import pixel_size_agrees, protocol_gate

@@ -22,7 +22,8 @@ from engines.store import load_spec
 from pipelines.limits import SuperresLimits
 from pipelines.mra_superres import MRA_SUPERRES, checks
 from pipelines.mra_superres_limits import LIMITS
-from pipelines.pipeline import Check, Checked, Finding, Unfit, Verdict
+from pipelines.pipeline import Check, Checked, Unfit
+from pipelines.report import Finding, Verdict
 from pipelines.run import asked, infer, remade
 from pipelines.volume import Volume, finer
 from tests.bench.guard_series import Part

@@ -14,7 +14,8 @@ from node.stages.route import route
 from pipelines import CT_KERNEL, with_kernels
 from pipelines.ct_kernel import KernelChoice, feeds
 from pipelines.kernels import SHIPPED_KERNELS, Measured, to_plain
-from pipelines.pipeline import Checked, Parameters, Verdict
+from pipelines.pipeline import Checked, Parameters
+from pipelines.report import Verdict
 from pipelines.run import infer, one_slice
 from pipelines.volume import Volume
 from tests.unit.test_route import TODAY, rule, series

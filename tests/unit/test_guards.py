@@ -12,7 +12,8 @@ from engines.store import load_spec
 from pipelines import kernels
 from pipelines.ct_denoise import CT_DENOISE, ENVELOPE
 from pipelines.ct_denoise_limits import LIMITS
-from pipelines.pipeline import Checked, Finding, Verdict
+from pipelines.pipeline import Checked
+from pipelines.report import Finding, Verdict
 from pipelines.steps.guards_kernel import refiltered
 from pipelines.steps.guards_noise import low_frequency_lock, own_slice
 from pipelines.steps.guards_probe import probe_lesions

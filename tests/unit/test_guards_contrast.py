@@ -13,7 +13,8 @@ from pipelines import mr_postcontrast
 from pipelines.limits import ContrastLimits
 from pipelines.mr_postcontrast import ENVELOPE, MR_POSTCONTRAST, ROLES, checks, facts
 from pipelines.mr_postcontrast_limits import LIMITS
-from pipelines.pipeline import Checked, Finding, Parameters, Unfit, Verdict
+from pipelines.pipeline import Checked, Parameters, Unfit
+from pipelines.report import Finding, Verdict
 from pipelines.steps.guards_protocol import Header, protocol_gate
 from pipelines.volume import Volume
 

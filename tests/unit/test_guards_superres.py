@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from engines.slabs import averaged, consistent, cubic_weights, tof_unit
 from pipelines.mra_superres import MRA_SUPERRES
-from pipelines.pipeline import Check, Checked, Finding, Verdict
+from pipelines.pipeline import Check, Checked
+from pipelines.report import Finding, Verdict
 from pipelines.steps.consistency import finer_grid, measured_kept, not_negative
 from pipelines.steps.guards_aneurysm import cells_of, probe_aneurysms, sphere_in
 from pipelines.steps.guards_superres import through_plane

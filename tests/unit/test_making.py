@@ -21,8 +21,9 @@ from node.processing.planes import Planes, Recipe
 from node.processing.turns import Turns
 from node.records.instances import Instance
 from pipelines.ct_denoise import CT_DENOISE
-from pipelines.pipeline import Finding, Report, Verdict
-from pipelines.run import Judging, asked
+from pipelines.judging import Judging
+from pipelines.report import Finding, Report, Verdict
+from pipelines.run import asked
 from pipelines.volume import Volume
 
 Plane = NDArray[np.float32]

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from engines.ort import OrtEngine
 from engines.slabs import averaged, fourier_seen
 from engines.store import load_spec
+from pipelines.judging import check
 from pipelines.mr_tof import TOF, Slabs, slabs_of
 from pipelines.mra_superres import FWHM_MM, MRA_SUPERRES, makes
 from pipelines.mra_superres_limits import LIMITS
 from pipelines.pipeline import Parameters, Unfit
-from pipelines.run import check, infer
+from pipelines.run import infer
 from pipelines.thinner import ThinnerSlices
 from pipelines.volume import Volume
 from tests.tof_phantom import angiography

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipelines.ct_denoise import CT_DENOISE
-from pipelines.pipeline import Checked, Finding, Report, Verdict
+from pipelines.pipeline import Checked
+from pipelines.report import Finding, Report, Verdict
 from pipelines.steps.checks import finite, geometry_equal, mean_shift_below, residual_is_noise, within_range
 from pipelines.volume import Volume
 

@@ -16,10 +16,12 @@ from node.dicom import codes
 from pipelines import SHIPPED
 from pipelines.ct_denoise import CT_DENOISE
 from pipelines.ct_kernel import CT_KERNEL
+from pipelines.judging import check
 from pipelines.mr_postcontrast import MR_POSTCONTRAST
 from pipelines.mra_superres import MRA_SUPERRES
-from pipelines.pipeline import Finding, Parameters, Pipeline, Report, Unfit, Verdict
-from pipelines.run import asked, check, infer, remade
+from pipelines.pipeline import Parameters, Pipeline, Unfit
+from pipelines.report import Finding, Report, Verdict
+from pipelines.run import asked, infer, remade
 from pipelines.steps.tiles import pad_to_multiple
 from pipelines.volume import Volume, finer
 
