@@ -8,10 +8,10 @@ reads engines/cards/NAME.json and rewrites the block between the marks in engine
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from engines.training.card_contrast import contrast
 from engines.training.card_superres import superres
+from engines.training.card_table import Entry, cell, table
 
 CARDS = Path(__file__).parents[1] / "cards"
 BEGIN, END = "<!-- figures: python -m engines.training.card -->", "<!-- end of figures -->"
@@ -25,7 +25,6 @@ METHODS = {
     "fitted_filter": "linear filter, fitted",
     "network": "**network**",
 }
-Entry = Mapping[str, Any]
 
 
 def block(found: Entry) -> str:
@@ -77,12 +76,12 @@ def _denoise(figures: Entry) -> list[str]:
         count = rows["network"]["rmse"]["n"]
         told = "; ".join(f"{name.replace('_', ' ')} {values}" for name, values in part["tuned"]["quarter dose"].items())
         lines += [f"**Quarter dose, {truth} truth** ({count} slices; tuned: {told})", ""]
-        lines += _table(rows, DENOISE_COLUMNS)
+        lines += table(rows, DENOISE_COLUMNS, METHODS)
         lines += [f"**Other noise, {truth} truth**: RMSE HU on every third slice", ""]
         others = {name: entry for name, entry in part["conditions"].items() if name != "quarter dose"}
         lines += ["| method | " + " | ".join(others) + " |", "|---" * (len(others) + 1) + "|"]
         for method in rows:
-            cells = [_cell(entry[method]["rmse"]) for entry in others.values()]
+            cells = [cell(entry[method]["rmse"]) for entry in others.values()]
             lines.append(f"| {METHODS[method]} | " + " | ".join(cells) + " |")
         lines.append("")
     return [*lines, *_water(figures["water"]), *_real_noise(figures["real_noise_phantom_bone_kernel"])]
@@ -116,8 +115,8 @@ def _water(water: Entry) -> list[str]:
 def _real_noise(real: Entry) -> list[str]:
     return [
         f"**A scanner's own noise** (head phantom, bone kernel, flat regions of {real['sd_before']['n']} slices held "
-        f"back): SD {_cell(real['sd_before'])} HU before, {_cell(real['sd_after'])} HU after; mean shift "
-        f"{_cell(real['mean_shift'])} HU.",
+        f"back): SD {cell(real['sd_before'])} HU before, {cell(real['sd_after'])} HU after; mean shift "
+        f"{cell(real['mean_shift'])} HU.",
     ]
 
 
@@ -136,8 +135,8 @@ def _kernel(figures: Entry) -> list[str]:
     for direction in ("sharp to soft", "soft to sharp"):
         rows = figures["simulated"][direction]
         lines += [f"**{direction.capitalize()}**, simulated, {rows['network']['rmse']['n']} slices", ""]
-        lines += _table(rows, KERNEL_COLUMNS)
-        lines += [f"There and back again: RMSE {_cell(rows['network']['cycle_rmse'])} HU against the input.", ""]
+        lines += table(rows, KERNEL_COLUMNS, METHODS)
+        lines += [f"There and back again: RMSE {cell(rows['network']['cycle_rmse'])} HU against the input.", ""]
         lines += [
             "| RMSE HU by pair of kernels | n | input | from the curves | fitted | **network** |",
             "|---" * 6 + "|",
@@ -152,16 +151,17 @@ def _kernel(figures: Entry) -> list[str]:
         lines += [
             f"**The real pair, {direction}** ({real['network']['rmse']['n']} slices of the head phantom, UB and YA)",
             "",
-            *_table(
+            *table(
                 {name: real[name] for name in ("identity", "blind_filter", "network")},
                 {"rmse": "RMSE HU, all", "rmse_body": "RMSE HU, body", "bias_soft": "bias soft HU"},
+                METHODS,
             ),
         ]
     lungs = figures["lungs"]
     return [
         *lines,
-        f"**LAA-950 on {lungs['bias']['n']} lung phantoms**: target {_cell(lungs['target'])} %, sharp "
-        f"{_cell(lungs['source'])} %, converted {_cell(lungs['converted'])} %.",
+        f"**LAA-950 on {lungs['bias']['n']} lung phantoms**: target {cell(lungs['target'])} %, sharp "
+        f"{cell(lungs['source'])} %, converted {cell(lungs['converted'])} %.",
     ]
 
 
@@ -184,18 +184,6 @@ def _kernel_water(water: Entry, direction: str) -> list[str]:
         cells = " | ".join(f"{row[key]:.3f}" for key in ("source", "target", "converted"))
         lines.append(f"| {title} | {cells} | {row['off_percent']:.1f} |")
     return [*lines, ""]
-
-
-def _table(rows: Entry, columns: Mapping[str, str]) -> list[str]:
-    lines = ["| method | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
-    for method, row in rows.items():
-        cells = [_cell(row[name]) if name in row else "" for name in columns]
-        lines.append(f"| {METHODS[method]} | " + " | ".join(cells) + " |")
-    return [*lines, ""]
-
-
-def _cell(value: Mapping[str, float]) -> str:
-    return f"{value['mean']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
 
 
 TABLES: Mapping[str, Callable[[Entry], list[str]]] = {

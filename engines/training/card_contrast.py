@@ -1,9 +1,6 @@
 """The tables of the card of mr_postcontrast."""
 
-from collections.abc import Mapping
-from typing import Any
-
-Entry = Mapping[str, Any]
+from engines.training.card_table import Entry, cell, table
 
 METHODS = {
     "truth": "real T1 + Gd",
@@ -42,36 +39,38 @@ def contrast(figures: Entry) -> list[str]:
         "",
         f"**Heads 05 and 06, lesions with an independent leak** ({count} cases)",
         "",
-        *_table(rows("lesions"), CONTRAST_COLUMNS),
-        f"CCC at each baseline's own best threshold: line {_cell(own['t1_map'])} at {threshold['t1_map own']:g}, "
-        f"regression {_cell(own['regression'])} at {threshold['regression own']:g}.",
+        *table(rows("lesions"), CONTRAST_COLUMNS, METHODS),
+        f"CCC at each baseline's own best threshold: line {cell(own['t1_map'])} at {threshold['t1_map own']:g}, "
+        f"regression {cell(own['regression'])} at {threshold['regression own']:g}.",
         "",
         f"Bland-Altman of the network's volumes: {agreement['bias']:+.2f} mL, "
         f"limits of agreement ± {agreement['limit']:.2f} mL.",
         "",
-        f"Lesions that look as if they leaked and do not: {_cell(figures['lesions']['network']['surprise'])} of "
+        f"Lesions that look as if they leaked and do not: {cell(figures['lesions']['network']['surprise'])} of "
         f"{figures['lesions']['network']['surprise']['n']} enhance in the network's image.",
         "",
         "**Controls**: share of cases in which they enhance (median ratio over 1.15)",
         "",
-        *_table(rows("lesions"), CONTROL_COLUMNS),
-        f"True change of normal-appearing white matter: {_cell(figures['lesions']['true_nawm_percent'])} %.",
+        *table(rows("lesions"), CONTROL_COLUMNS, METHODS),
+        f"True change of normal-appearing white matter: {cell(figures['lesions']['true_nawm_percent'])} %.",
         "",
     ]
     quiet = "only lesions with the barrier whole"
     lines += [f"**Only lesions that do not leak** ({figures[quiet]['network']['false_ml']['n']} cases)", ""]
-    lines += _table(rows(quiet), QUIET_COLUMNS)
+    lines += table(rows(quiet), QUIET_COLUMNS, METHODS)
     free = figures["lesion-free"]
     lines += [f"**Heads without lesions** ({free['network']['false_ml']['n']} cases)", ""]
-    lines += _table(rows("lesion-free"), {"false_ml": "false mL per case", "nawm_percent": "white matter %"})
+    lines += table(rows("lesion-free"), {"false_ml": "false mL per case", "nawm_percent": "white matter %"}, METHODS)
     for part in ("FLAIR missing", "T2 missing"):
         lines += [f"**{part}** ({figures[part]['network']['ccc']['n']} of the cases above)", ""]
-        lines += _table(rows(part), {name: CONTRAST_COLUMNS[name] for name in ("ccc", "sensitivity", "false_lesions")})
+        lines += table(
+            rows(part), {name: CONTRAST_COLUMNS[name] for name in ("ccc", "sensitivity", "false_lesions")}, METHODS
+        )
     covered = figures["lesions"]
     lines += [
         f"**Spread**: within {figures['spread_scale']:.2f} times `spread` (scaled on head 04 for 0.95) lie "
-        f"{_cell(covered['covered'])} of the voxels of the brain and "
-        f"{_cell(covered['covered_lesions'])} of those of lesions.",
+        f"{cell(covered['covered'])} of the voxels of the brain and "
+        f"{cell(covered['covered_lesions'])} of those of lesions.",
         "",
     ]
     return [*lines, *_real_contrast(figures["real"])]
@@ -106,15 +105,3 @@ def _real_contrast(real: Entry) -> list[str]:
         f"**The real stroke, no contrast given** (n = 1): {stroke['seen_ml']:.1f} of {stroke['brain_ml']:.0f} mL over "
         f"the threshold, white matter {stroke['white_percent']:+.1f} %, smallest ratio {stroke['least_ratio']:.4f}.",
     ]
-
-
-def _table(rows: Entry, columns: Mapping[str, str]) -> list[str]:
-    lines = ["| method | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
-    for method, row in rows.items():
-        cells = [_cell(row[name]) if name in row else "" for name in columns]
-        lines.append(f"| {METHODS[method]} | " + " | ".join(cells) + " |")
-    return [*lines, ""]
-
-
-def _cell(value: Mapping[str, float]) -> str:
-    return f"{value['mean']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"

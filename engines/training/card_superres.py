@@ -1,9 +1,6 @@
 """The figures of the super-resolution card as tables."""
 
-from collections.abc import Mapping
-from typing import Any
-
-Entry = Mapping[str, Any]
+from engines.training.card_table import Entry, cell, table
 
 METHODS = {
     "nearest": "nearest (the thick slices)",
@@ -30,9 +27,13 @@ def superres(figures: Entry) -> list[str]:
     """All tables below the lines of acceptance."""
     every = figures["simulated"]
     lines = [f"**4 mm to 1 mm, both kinds of scan** ({every['network']['psnr']['n']} simulated scans held back)", ""]
-    lines += _table(every, COLUMNS)
+    lines += table(every, COLUMNS, METHODS, _digits)
     for kind, rows in figures["simulated_by_profile"].items():
-        lines += [f"**{kind}** ({rows['network']['psnr']['n']} scans)", "", *_table(rows, COLUMNS)]
+        lines += [
+            f"**{kind}** ({rows['network']['psnr']['n']} scans)",
+            "",
+            *table(rows, COLUMNS, METHODS, _digits),
+        ]
     lines += _planes(every)
     lines += _probes(figures["probes"])
     lines += _others(figures["others"])
@@ -42,7 +43,7 @@ def superres(figures: Entry) -> list[str]:
 def _planes(rows: Entry) -> list[str]:
     lines = ["| MIP MS-SSIM | axial | coronal | sagittal |", "|---" * 4 + "|"]
     for name in ("nearest", "cubic", "back_projection", "network"):
-        cells = " | ".join(_cell(rows[name][f"ms_ssim_{plane}"], 3) for plane in ("axial", "coronal", "sagittal"))
+        cells = " | ".join(cell(rows[name][f"ms_ssim_{plane}"], 3) for plane in ("axial", "coronal", "sagittal"))
         lines.append(f"| {METHODS[name]} | {cells} |")
     return [*lines, ""]
 
@@ -58,9 +59,9 @@ def _probes(probes: Entry) -> list[str]:
     ]
     for name in ("cubic", "back_projection", "network", "truth"):
         row = probes[name]
-        cells = [_cell(row["wires"])]
+        cells = [cell(row["wires"])]
         cells += [f"{row['wires_by_profile'][kind]:.2f}" if kind in row["wires_by_profile"] else "" for kind in kinds]
-        cells += [_cell(row[probe]) if probe in row else "" for probe in ("points", "edges")]
+        cells += [cell(row[probe]) if probe in row else "" for probe in ("points", "edges")]
         lines.append(f"| {METHODS[name]} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
@@ -88,27 +89,15 @@ def _real(real: Entry) -> list[str]:
     ]
     order = ("nearest", "linear", "cubic", "back_projection", "network")
     for title, rows in real.items():
-        cells = " | ".join(_cell(rows[name]["psnr"]) for name in order)
+        cells = " | ".join(cell(rows[name]["psnr"]) for name in order)
         lines.append(f"| {title} | {rows['network']['psnr']['n']} | {cells} |")
     lines += ["", "| Dice of what is bright | pieces | nearest | linear | cubic | back-projection | **network** |"]
     lines.append("|---" * 7 + "|")
     for title, rows in real.items():
-        cells = " | ".join(_cell(rows[name]["dice_bright"], 3) for name in order)
+        cells = " | ".join(cell(rows[name]["dice_bright"], 3) for name in order)
         lines.append(f"| {title} | {rows['network']['dice_bright']['n']} | {cells} |")
     return [*lines, ""]
 
 
-def _table(rows: Entry, columns: Mapping[str, str]) -> list[str]:
-    lines = ["| method | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name, title in METHODS.items():
-        if name in rows:
-            row = rows[name]
-            cells = [
-                _cell(row[key], 3 if "ssim" in key or "dice" in key else 2) if key in row else "" for key in columns
-            ]
-            lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    return [*lines, ""]
-
-
-def _cell(value: Mapping[str, float], digits: int = 2) -> str:
-    return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+def _digits(name: str) -> int:
+    return 3 if "ssim" in name or "dice" in name else 2

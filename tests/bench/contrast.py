@@ -6,9 +6,7 @@ cores.
 """
 
 import argparse
-import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -21,6 +19,7 @@ import pytest
 
 from pipelines.mr_postcontrast import MR_POSTCONTRAST
 from pipelines.volume import Volume
+from tests.bench.closing import LAST_OUT, conclude
 from tests.bench.flow import STAGES
 from tests.bench.transfer import FAST, dcmsend_s, peak_mb
 from tests.mr_series import TUMOUR, Scanned, middle_of, motion, real, seen, write_mr_series
@@ -87,7 +86,7 @@ def measured(folder: Path, *, runs: int, threads: int) -> dict[str, Any]:
             last_in = max(one["last_received_at"] for one in node.sets())
             if run >= 0:
                 figures = {
-                    "last slice in to last slice out": job["updated_at"] - last_in,
+                    LAST_OUT: job["updated_at"] - last_in,
                     **{stage: job["seconds"][stage] for stage in STAGES},
                 }
                 for name, value in figures.items():
@@ -106,16 +105,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="imaging-node-bench-") as scratch:
         load = os.getloadavg()[0]
         found = measured(Path(scratch), runs=given.runs, threads=given.threads)
-    memory = found.pop("memory")
-    print(f"\n**T1, T2 and FLAIR of {SHAPE[0]} slices, {SHAPE[1]}x{SHAPE[2]}**, {given.threads} threads, seconds\n")
-    print("| what | median | spread |\n|---|---:|---:|")
-    for what, values in found.items():
-        print(f"| {what} | {statistics.median(values):.3g} | {min(values):.3g} to {max(values):.3g} |")
-    print("\nPeak resident memory: " + ", ".join(f"{part} {size:.0f} MB" for part, size in memory.items()) + ".")
-    last_s = statistics.median(found["last slice in to last slice out"])
-    acceptance = [{"name": "last slice in to last slice out", "value": last_s, "wanted": WANTED_S,
-                   "passed": last_s <= WANTED_S}]  # fmt: skip
-    print(json.dumps({"load before": load, "figures": found, "memory": memory, "acceptance": acceptance}))
+    title = f"T1, T2 and FLAIR of {SHAPE[0]} slices, {SHAPE[1]}x{SHAPE[2]}"
+    conclude(f"**{title}**, {given.threads} threads, seconds", found, load=load, wanted_s=WANTED_S)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """The table of the guards: what was counted, as JSON and as GUARDS.md."""
 
+import argparse
+import json
 import re
+import sys
+import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,3 +140,39 @@ def upper_bound(count: int, total: int) -> float:
             chance += term
         low, high = (middle, high) if chance > 0.05 else (low, middle)
     return high
+
+
+def asked_for(command: str, about: str | None, *, few: str, threads: int) -> argparse.Namespace:
+    """What such a bench may be asked for: calibrate, few, threads, json.
+
+    few:     what is then looked at; no table is written
+    threads: of the engine, if nothing is said
+    """
+    parser = argparse.ArgumentParser(prog=command, description=about)
+    parser.add_argument("--calibrate", action="store_true", help="write new limits before the table is made")
+    parser.add_argument("--few", action="store_true", help=f"{few}; writes no table")
+    parser.add_argument("--threads", type=int, default=threads, help=f"of the engine (default {threads})")
+    parser.add_argument("--json", action="store_true", help="print nothing but the JSON object")
+    return parser.parse_args()
+
+
+def teller() -> Callable[[str], None]:
+    """Says on standard error how far a bench is, with the seconds since now."""
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        sys.stderr.write(f"{time.monotonic() - began:5.0f} s  {text}\n")
+
+    return say
+
+
+def conclude(
+    given: argparse.Namespace, about: Section, rows: Mapping[str, Tally], limits: Any, cost: float, sha256: str
+) -> None:
+    """Write the table unless few were looked at, print it and the JSON object. Arguments as those of `report`."""
+    lines = about.table(rows)
+    if not given.few:
+        put_section(lines)
+    if not given.json:
+        sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(json.dumps(report(rows, limits, cost, sha256, asked=about.asked)) + "\n")

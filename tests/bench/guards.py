@@ -5,10 +5,7 @@ Limits come from one half of the scans (`--calibrate` writes them to pipelines/c
 other, written to tests/bench/GUARDS.md. One JSON object is the last line.
 """
 
-import argparse
 import hashlib
-import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
@@ -27,7 +24,7 @@ from pipelines.report import Finding
 from pipelines.run import one_slice
 from tests.bench.guard_faults import ASKED, BESIDES, Fault, Network
 from tests.bench.guard_series import Part, Series, clean_series
-from tests.bench.guard_table import Section, Tally, put_section, report
+from tests.bench.guard_table import Section, Tally, asked_for, conclude, teller
 
 Image = NDArray[np.float32]
 ROOT = Path(__file__).parents[2]
@@ -189,16 +186,9 @@ def section(limits: GuardLimits, cost: float) -> Section:
 
 def main() -> None:
     """Calibrate if asked, then qualify, write the table, print JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.guards", description=__doc__)
-    parser.add_argument("--calibrate", action="store_true", help="write new limits before the table is made")
-    parser.add_argument("--few", action="store_true", help="one anatomy of each scan and two noises; writes no table")
-    parser.add_argument("--threads", type=int, default=1, help="of the engine (default 1)")
-    parser.add_argument("--json", action="store_true", help="print nothing but the JSON object")
-    given = parser.parse_args()
-    began = time.monotonic()
-
-    def say(text: str) -> None:
-        sys.stderr.write(f"{time.monotonic() - began:5.0f} s  {text}\n")
+    few = "one anatomy of each scan and two noises"
+    given = asked_for("python -m tests.bench.guards", __doc__, few=few, threads=1)
+    say = teller()
 
     spec = load_spec(CT_DENOISE.engine)
     limits = LIMITS
@@ -212,14 +202,7 @@ def main() -> None:
         series = [(one, through(one, run)) for one in clean_series(Part.QUALIFY, few=given.few)]
         rows = qualify(series, run, checks(limits), say=say)
         cost = cost_ms(series, checks(limits), run)
-    about = section(limits, cost)
-    result = report(rows, limits, cost, spec.sha256, asked=about.asked)
-    lines = about.table(rows)
-    if not given.few:
-        put_section(lines)
-    if not given.json:
-        sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.write(json.dumps(result) + "\n")
+    conclude(given, section(limits, cost), rows, limits, cost, spec.sha256)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,7 @@ come from head 04 (`--calibrate` writes them to pipelines/mr_postcontrast_limits
 written to its part of tests/bench/GUARDS.md. One JSON object is the last line.
 """
 
-import argparse
 import hashlib
-import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
@@ -31,7 +28,7 @@ from pipelines.steps.guards_protocol import pixel_size_agrees, protocol_gate
 from tests.bench.guard_heads import CACHE, CASES, HeadSeries, head_case, head_series
 from tests.bench.guard_mr_faults import ASKED, BESIDES, FaultyHead
 from tests.bench.guard_series import Part
-from tests.bench.guard_table import Section, Tally, put_section, report
+from tests.bench.guard_table import Section, Tally, asked_for, conclude, teller
 
 Stack = NDArray[np.float32]
 LIMITS_FILE = Path(__file__).parents[2] / "pipelines" / "mr_postcontrast_limits.py"
@@ -213,16 +210,8 @@ def section(limits: ContrastLimits, cost: float) -> Section:
 
 def main() -> None:
     """Calibrate if asked, then qualify, write the table, print JSON."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument("--calibrate", action="store_true", help="write new limits before the table is made")
-    parser.add_argument("--few", action="store_true", help="one of four cases; writes no table")
-    parser.add_argument("--threads", type=int, default=2, help="of the engine (default 2)")
-    parser.add_argument("--json", action="store_true", help="print nothing but the JSON object")
-    given = parser.parse_args()
-    began = time.monotonic()
-
-    def say(text: str) -> None:
-        sys.stderr.write(f"{time.monotonic() - began:5.0f} s  {text}\n")
+    given = asked_for(COMMAND, __doc__, few="one of four cases", threads=2)
+    say = teller()
 
     def other(series: HeadSeries) -> HeadSeries:
         """A case of the other head."""
@@ -240,13 +229,7 @@ def main() -> None:
         strangers = {head: head_case(*next(c for c in CASES[Part.QUALIFY] if c[0] == head)) for head in (5, 6)}
         rows = qualify(head_series(Part.QUALIFY, few=given.few), network, of, other, say)
         cost = cost_ms(network, strangers[5], of)
-    about = section(limits, cost)
-    lines = about.table(rows)
-    if not given.few:
-        put_section(lines)
-    if not given.json:
-        sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.write(json.dumps(report(rows, limits, cost, spec.sha256, asked=about.asked)) + "\n")
+    conclude(given, section(limits, cost), rows, limits, cost, spec.sha256)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,6 @@ Limits come from head 04 (`--calibrate` writes them to pipelines/mra_superres_li
 06, written to its part of tests/bench/GUARDS.md. One JSON object is the last line.
 """
 
-import argparse
-import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
@@ -27,7 +24,7 @@ from pipelines.report import Finding, Verdict
 from pipelines.run import asked, infer, remade
 from pipelines.volume import Volume, finer
 from tests.bench.guard_series import Part
-from tests.bench.guard_table import Section, Tally, put_section, report
+from tests.bench.guard_table import Section, Tally, asked_for, conclude, teller
 from tests.bench.guard_tof import CASES, TofSeries, tof_series
 from tests.bench.guard_tof_faults import ASKED, BESIDES, Answer, Fault
 
@@ -190,16 +187,8 @@ def section(limits: SuperresLimits, cost: float) -> Section:
 
 def main() -> None:
     """Calibrate if asked, then qualify, write the table, print JSON."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument("--calibrate", action="store_true", help="write new limits before the table is made")
-    parser.add_argument("--few", action="store_true", help="some of the scans; writes no table")
-    parser.add_argument("--threads", type=int, default=1, help="of the engine (default 1)")
-    parser.add_argument("--json", action="store_true", help="print nothing but the JSON object")
-    given = parser.parse_args()
-    began = time.monotonic()
-
-    def say(text: str) -> None:
-        sys.stderr.write(f"{time.monotonic() - began:5.0f} s  {text}\n")
+    given = asked_for(COMMAND, __doc__, few="some of the scans", threads=1)
+    say = teller()
 
     spec = load_spec(MRA_SUPERRES.engine)
     limits = LIMITS
@@ -211,13 +200,7 @@ def main() -> None:
         of = checks(limits)
         rows = qualify(both_ways(tof_series(Part.QUALIFY, few=given.few)), engine, of, say)
         cost = cost_s(next(iter(tof_series(Part.QUALIFY, few=True))), of, engine)
-    about = section(limits, cost)
-    lines = about.table(rows)
-    if not given.few:
-        put_section(lines)
-    if not given.json:
-        sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.write(json.dumps(report(rows, limits, cost, spec.sha256, asked=about.asked)) + "\n")
+    conclude(given, section(limits, cost), rows, limits, cost, spec.sha256)
 
 
 if __name__ == "__main__":

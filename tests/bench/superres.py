@@ -5,9 +5,7 @@ object with the line of acceptance: 30 s on two cores.
 """
 
 import argparse
-import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -18,6 +16,7 @@ import pydicom
 import pytest
 
 from pipelines.mra_superres import MRA_SUPERRES
+from tests.bench.closing import LAST_OUT, conclude
 from tests.bench.flow import STAGES
 from tests.bench.peers import Scp
 from tests.bench.transfer import FAST, dcmsend_s, peak_mb, running
@@ -50,7 +49,7 @@ def measured(folder: Path, *, slices: int, side: int, runs: int, threads: int) -
                 assert job["state"] == "delivered", job["reason"]
                 if run >= 0:
                     figures = {
-                        "last slice in to last slice out": job["updated_at"] - made["last_received_at"],
+                        LAST_OUT: job["updated_at"] - made["last_received_at"],
                         "waiting for evidence that the series is complete": made["frozen_at"]
                         - made["last_received_at"],
                         **{stage: job["seconds"][stage] for stage in STAGES},
@@ -73,18 +72,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="imaging-node-bench-") as scratch:
         load = os.getloadavg()[0]
         found = measured(Path(scratch), slices=given.slices, side=given.side, runs=given.runs, threads=given.threads)
-    memory = found.pop("memory")
-    print(
-        f"\n**{given.slices} slices of 4 mm, {given.side}x{given.side}, to 1 mm**, {given.threads} threads, seconds\n"
-    )
-    print("| what | median | spread |\n|---|---:|---:|")
-    for what, values in found.items():
-        print(f"| {what} | {statistics.median(values):.3g} | {min(values):.3g} to {max(values):.3g} |")
-    print("\nPeak resident memory: " + ", ".join(f"{part} {size:.0f} MB" for part, size in memory.items()) + ".")
-    last_s = statistics.median(found["last slice in to last slice out"])
-    acceptance = [{"name": "last slice in to last slice out", "value": last_s, "wanted": WANTED_S,
-                   "passed": last_s <= WANTED_S}]  # fmt: skip
-    print(json.dumps({"load before": load, "figures": found, "memory": memory, "acceptance": acceptance}))
+    title = f"{given.slices} slices of 4 mm, {given.side}x{given.side}, to 1 mm"
+    conclude(f"**{title}**, {given.threads} threads, seconds", found, load=load, wanted_s=WANTED_S)
 
 
 if __name__ == "__main__":
