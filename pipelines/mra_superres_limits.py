@@ -5,12 +5,12 @@ from pipelines.limits import SuperresLimits
 LIMITS = SuperresLimits(
     engine_sha256="0a77b8b7426e207242f0aee931b8e9ab1cc9ecd27cca49625e7f1030e43a4e6c",
     least_added=1.2,
-    most_added=2.7,
+    most_added=2.8,
     least_order=0.08,
-    most_border=2.1,
-    most_invented=0.28,
-    most_removed=0.34,
+    most_border=2.6,
+    most_invented=0.33,
+    most_removed=0.46,
     least_probe=0.25,
     most_gain=1.2,
-    most_bright=0.015,
+    most_bright=0.016,
 )

@@ -22,8 +22,8 @@ CACHE = ROOT / "build" / "guard-heads"
 SPACINGS_MM = (3.0, 4.0, 5.0)
 
 CASES: dict[Part, tuple[tuple[int, int], ...]] = {
-    Part.CALIBRATE: tuple((4, seed) for seed in range(100, 112)),
-    Part.QUALIFY: tuple((head, seed) for seed in range(200, 206) for head in (5, 6)),
+    Part.CALIBRATE: tuple((4, seed) for seed in range(100, 140)),
+    Part.QUALIFY: tuple((head, seed) for seed in range(200, 212) for head in (5, 6)),
 }
 """(head, seed) of every case."""
 
