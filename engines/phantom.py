@@ -11,6 +11,8 @@ from engines.engine import EngineSpec, TensorSpec
 from engines.kernel import Kernel, convert_linear, descriptor
 
 _LENGTHS: Final = ({"y": 128, "x": 128}, {"y": 96, "x": 160})  # not square: a transposed image must not pass
+_OF_MANY: Final = ({"y": 64, "x": 64}, {"y": 64, "x": 80})  # of engines with many planes: they are kept with the code
+_MOST_PLANES: Final = 8
 _PIXEL_MM: Final = 0.7
 _SHARP: Final = Kernel(cutoff=1.1, boost=0.6)
 _SOFT: Final = Kernel(cutoff=0.75)
@@ -54,11 +56,14 @@ def _feed(spec: EngineSpec, tensor: TensorSpec, index: int, generator: np.random
 
 def _shape(spec: EngineSpec, tensor: TensorSpec, index: int) -> tuple[int, ...]:
     """Free lengths near those above, inside the profile; a batch is as small as it may be."""
+    images = [tensor.shape[1] for tensor in (*spec.inputs, *spec.outputs) if len(tensor.shape) == 4]
+    planes = sum(one for one in images if isinstance(one, int))
+    lengths = _OF_MANY if planes > _MOST_PLANES else _LENGTHS
     shape = []
     for length in tensor.shape:
         if isinstance(length, str):
             bounds, step = spec.profile[length], tensor.multiple_of.get(length, 1)
-            wanted = _LENGTHS[index % len(_LENGTHS)].get(length, bounds.minimum)
+            wanted = lengths[index % len(lengths)].get(length, bounds.minimum)
             length = min(max(wanted // step * step, bounds.minimum), bounds.maximum)
         shape.append(length)
     return tuple(shape)

@@ -188,7 +188,7 @@ def test_a_t1_with_contrast_agent_is_no_t1(node: HeadNode, tmp_path: Path, eleme
 
     def against() -> list[str]:
         versions = [version for one in node.show(uid)["series"] for version in one["sets"]]
-        return [line for version in versions for line in version["reasons"].get("hold as t1", [])]
+        return [line for version in versions for line in version["rules"].get("hold as t1", [])]
 
     said = "contrast agent was given: "
     wait_until("T1 is routed", lambda: any(line.startswith(said) for line in against()), timeout_s=120)
