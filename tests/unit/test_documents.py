@@ -1,5 +1,6 @@
 """What the documents say and the code does not know, or the other way round."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -207,3 +208,11 @@ def test_label_of_the_demonstration_weights_stands_in_the_readme() -> None:
         "Not clinically validated, not a medical device, not for diagnosis or for replacing an acquisition. "
         "Original images must be read."
     ) in text
+
+
+def test_the_readme_says_of_every_pipeline_how_many_lines_its_card_has_met() -> None:
+    for name, pipeline in SHIPPED.items():
+        lines = json.loads((ROOT / f"engines/cards/{pipeline.engine}.json").read_text(encoding="utf-8"))["acceptance"]
+        met = sum(line["passed"] for line in lines)
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
+        assert f"[{met} of {len(lines)}](engines/cards/{pipeline.engine}.md)" in row
