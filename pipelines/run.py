@@ -50,10 +50,11 @@ def infer(
     total, rows, columns = volume.voxels.shape
     result = np.empty((total * factor, rows, columns), np.float32) if into is None else into
     for index in range(total):
-        here, there = around(pipeline, volume, index, chosen), slice(index * factor, (index + 1) * factor)
-        padding = None if volume.padding is None else volume.padding[index]
+        there = slice(index * factor, (index + 1) * factor)
         made = known(index)
         if made is None:
+            here = around(pipeline, volume, index, chosen)
+            padding = None if volume.padding is None else volume.padding[index]
             made, answers, kept = _made(pipeline, engine, volume.voxels[index], padding, here)
             if map_into is not None and pipeline.map_of is not None:
                 shown = pipeline.map_of(answers, made.reshape(factor, rows, columns), here)
