@@ -43,13 +43,15 @@ def traced(pids: Sequence[int], trace: Path, *options: str) -> Iterator[None]:
     command = [which_or_skip("strace"), "-f", "-y", *options, "-o", str(trace), *watched]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as watcher:
         attached = threading.Event()
-        threading.Thread(target=_drain, args=(watcher, attached, len(pids)), daemon=True).start()
-        assert attached.wait(20), "strace may not attach here"
+        drain = threading.Thread(target=_drain, args=(watcher, attached, len(pids)), daemon=True)
+        drain.start()
         try:
+            assert attached.wait(20), "strace may not attach here"
             yield
         finally:
             watcher.terminate()
             watcher.wait(10)
+            drain.join(10)  # it reads to the end before the block closes what it reads
 
 
 def _drain(watcher: subprocess.Popen[bytes], attached: threading.Event, processes: int) -> None:
