@@ -12,6 +12,7 @@ from pipelines.match import Condition
 from pipelines.parameters import NO_PARAMETERS, Chooser
 from pipelines.report import Finding
 from pipelines.role import Judge, Registered, Together
+from pipelines.triage import Triage
 from pipelines.volume import Volume
 
 Range = tuple[float, float]
@@ -254,6 +255,8 @@ class Pipeline:
     grid:          the role on whose slices the result lies and of which it is derived
     least:         of the optional roles, so many have to be there
     together:      what speaks against series of a study that would each do; None where nothing does
+    triage:        of a pipeline that says something of the study: it makes no images slice by slice, `gives` is the
+                   pseudo-healthy series, and nothing that it looks at holds it; None of the others
     raises:        ValueError when the roles do not fit together
     """
 
@@ -264,6 +267,7 @@ class Pipeline:
     grid: str = ""
     least: int = 0
     together: Together | None = None
+    triage: Triage | None = None
     engine: str
     feed: str
     output: str
@@ -286,6 +290,8 @@ class Pipeline:
     def __post_init__(self) -> None:
         if self.map_of is not None and self.takes.tilt is Tilt.CORRECT:
             raise ValueError(f"{self.name} has a map, which is not brought back to the slices of a tilted stack.")
+        if self.triage is not None and (self.roles or self.map_of is not None):
+            raise ValueError(f"{self.name} triages: it takes one series and has no map of the kind that images have.")
         if not self.roles:
             if self.grid:
                 raise ValueError(f"{self.name} names a grid, but takes one series.")

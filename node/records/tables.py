@@ -96,6 +96,7 @@ SETS: Final = Table(
     Column("reasons", JSON, nullable=False),  # rule by rule, why it did not match
     Column("run", Integer, nullable=False, default=1),  # raised by replay
     Column("started_run", Integer, nullable=False, default=0),
+    Column("urgent", Integer, nullable=False, server_default="0"),  # a triage may take it: it overtakes the others
     Column("last_received_at", Float, nullable=False),
     Column("frozen_at", Float, nullable=False),
     UniqueConstraint("series_uid", "version"),
@@ -139,6 +140,10 @@ JOBS: Final = Table(
     Column("seconds", JSON, nullable=False),
     Column("first_out_at", Float),
     Column("map_series_number", Integer),
+    Column(
+        "unfit", JSON, nullable=False, server_default="[]"
+    ),  # why a triage cannot look at it, known from its headers
+    Column("numbers", JSON, nullable=False, server_default="{}"),  # Series Number of each form that a triage makes
 )
 
 # The sets of a job that takes several series. A job with one series has no row here.

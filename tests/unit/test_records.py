@@ -15,7 +15,7 @@ from node.errors import BadSetting
 from node.records import events, jobs, overview
 from node.records.database import FILE_NAME, Records, _prepare_connection, migrate
 from node.records.states import JobState, SetState
-from node.records.tables import METADATA
+from node.records.worklist_tables import METADATA
 
 
 @pytest.fixture

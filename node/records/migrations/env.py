@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import create_engine
 
-from node.records.tables import METADATA
+from node.records.worklist_tables import METADATA  # which knows all tables
 
 engine = create_engine(context.config.attributes["url"])
 with engine.connect() as connection:

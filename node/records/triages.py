@@ -1,0 +1,87 @@
+"""The verdicts of triage: one for each job that came to an end, and what became of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from node.records import events
+from node.records.worklist_tables import TRIAGES
+
+WITHDRAWN = "withdrawn"  # kind of event
+DECIDED = "triaged"
+
+
+def put(connection: Connection, row: Mapping[str, Any]) -> bool:
+    """Record a verdict unless the job has one. Returns whether it is new.
+
+    A verdict never changes: a series that is triaged again has another job, or its verdict is withdrawn.
+    """
+    done = connection.execute(insert(TRIAGES).values(dict(row)).on_conflict_do_nothing())
+    if done.rowcount:
+        events.add(connection, at=row["decided_at"], kind=DECIDED, subject=row["job_id"], flag=row["flag"])
+    return bool(done.rowcount)
+
+
+def replace(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Record a verdict in the place of one that said only that the job had failed."""
+    connection.execute(update(TRIAGES).where(TRIAGES.c.job_id == row["job_id"]).values(dict(row)))
+    events.add(connection, at=row["decided_at"], kind=DECIDED, subject=row["job_id"], flag=row["flag"])
+
+
+def get(connection: Connection, job_id: str) -> dict[str, Any] | None:
+    """The verdict of a job; None while there is none."""
+    found = connection.execute(select(TRIAGES).where(TRIAGES.c.job_id == job_id)).mappings().one_or_none()
+    return None if found is None else dict(found)
+
+
+def of_study(connection: Connection, study_uid: str) -> list[dict[str, Any]]:
+    """Every verdict on series of a study, those that were withdrawn too, the oldest first."""
+    query = select(TRIAGES).where(TRIAGES.c.study_uid == study_uid).order_by(TRIAGES.c.decided_at)
+    return [dict(row) for row in connection.execute(query).mappings().all()]
+
+
+def of_series(connection: Connection, series_uid: str) -> list[dict[str, Any]]:
+    """The same of one series of images."""
+    query = select(TRIAGES).where(TRIAGES.c.series_uid == series_uid).order_by(TRIAGES.c.decided_at)
+    return [dict(row) for row in connection.execute(query).mappings().all()]
+
+
+def newest(connection: Connection, *, limit: int) -> list[dict[str, Any]]:
+    """The newest verdicts."""
+    rows = connection.execute(select(TRIAGES).order_by(TRIAGES.c.decided_at.desc()).limit(limit))
+    return [dict(row) for row in rows.mappings().all()]
+
+
+def withdraw(connection: Connection, job_id: str, *, by: str, why: str, at: float) -> bool:
+    """Note that a verdict no longer holds. Returns whether it held until now.
+
+    by:  an operator, a peer's AE title or a part of the node
+    why: plain words without patient data
+    """
+    done = connection.execute(
+        update(TRIAGES)
+        .where(TRIAGES.c.job_id == job_id, TRIAGES.c.withdrawn_at.is_(None))
+        .values(withdrawn_at=at, withdrawal={"by": by, "why": why})
+    )
+    if done.rowcount:
+        events.add(connection, at=at, kind=WITHDRAWN, subject=job_id, by=by, why=why)
+    return bool(done.rowcount)
+
+
+def acknowledged(connection: Connection, job_id: str, *, at: float) -> None:
+    """A receiver confirmed a notice of this verdict; the first one counts."""
+    _first(connection, job_id, "acknowledged_at", at)
+
+
+def read(connection: Connection, study_uid: str, *, at: float) -> None:
+    """Somebody claimed the study; the first time counts."""
+    connection.execute(
+        update(TRIAGES).where(TRIAGES.c.study_uid == study_uid).values(read_at=func.coalesce(TRIAGES.c.read_at, at))
+    )
+
+
+def _first(connection: Connection, job_id: str, column: str, at: float) -> None:
+    known = TRIAGES.c[column]
+    connection.execute(update(TRIAGES).where(TRIAGES.c.job_id == job_id).values({column: func.coalesce(known, at)}))
