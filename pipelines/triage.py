@@ -116,7 +116,7 @@ class Maps:
     def __post_init__(self) -> None:
         if not self.z.shape == self.region.shape == self.healthy.shape or self.z.ndim != 3:
             raise ValueError(f"maps of shapes {self.z.shape}, {self.region.shape}, {self.healthy.shape}")
-        if (self.z.dtype, self.region.dtype, self.healthy.dtype) != (np.float32, np.bool_, np.float32):
+        if any(a.dtype != np.dtype(b) for a, b in ((self.z, "f4"), (self.region, "?"), (self.healthy, "f4"))):
             raise ValueError(f"maps of types {self.z.dtype}, {self.region.dtype}, {self.healthy.dtype}")
 
 

@@ -6,6 +6,9 @@ from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, String, 
 
 from node.records.tables import METADATA
 
+ALL: Final = METADATA
+"""What a migration has to make: these tables and those of `tables.py`."""
+
 # One row for each job of a triage pipeline that has come to an end.
 TRIAGES: Final = Table(
     "triages",

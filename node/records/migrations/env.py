@@ -3,10 +3,10 @@
 from alembic import context
 from sqlalchemy import create_engine
 
-from node.records.worklist_tables import METADATA  # which knows all tables
+from node.records import worklist_tables
 
 engine = create_engine(context.config.attributes["url"])
 with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=METADATA, render_as_batch=True)
+    context.configure(connection=connection, target_metadata=worklist_tables.ALL, render_as_batch=True)
     with context.begin_transaction():
         context.run_migrations()
