@@ -4,6 +4,7 @@ Apart from `app.py`, because a receiver need not load the engine and the workflo
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from typing import Any, Final
 from dbos import DBOS, DBOSConfig
 
 from engines.engine import EngineError, EngineFailed, EngineUnavailable, NoRoom
-from node import app, flow
+from node import app, flow, signs
 from node.errors import BadSetting
 from node.log import log
 from node.metrics import METRICS, prime_worker
@@ -33,6 +34,7 @@ from node.settings import DicomDestination, Settings
 from node.stages.assemble import Assembler
 from node.stages.deliver import Deliverer
 from node.stages.infer import Inference
+from node.worklist import standing
 from pipelines.pipeline import Pipeline
 
 _TICK_S: Final = 0.15
@@ -256,6 +258,18 @@ class Worker:
             raise BadSetting(error.message, fix=error.fix) from error
 
     def run(self, stopping: Callable[[float], bool]) -> None:
-        """Tick until `stopping(seconds)`, which waits that long, says so."""
-        while not stopping(_TICK_S):
+        """Tick until `stopping(seconds)`, which waits that long, says so. Gives the worker's sign of life."""
+        beaten = -math.inf
+        while True:
+            if time.monotonic() - beaten >= signs.EVERY_S:
+                beaten = time.monotonic()
+                facts = {"engines_off": len(self.inference.off), standing.FACT: int(self._triages())}
+                signs.beat(self._settings.node.state, "worker", **facts)
+            if stopping(_TICK_S):
+                return
             self.tick()
+
+    def _triages(self) -> bool:
+        """Whether there is a rule for triage whose engine is on."""
+        triaging = [one for one in self.router.pipelines.values() if getattr(one, "assess", None) is not None]
+        return any(one.engine not in self.inference.off for one in triaging)

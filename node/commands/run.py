@@ -7,13 +7,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
 from engines.backends import Backend
-from node import app
+from node import app, signs
 from node.child import die_with_parent
 from node.errors import BadSetting
 from node.log import configure, log
@@ -23,9 +22,6 @@ from node.receiver import ports as receiver_ports
 from node.records.database import Records
 from node.settings import Settings, load
 from node.supervisor import Supervisor
-
-_BEAT_S = 1.0
-_SILENT_S = 10.0
 
 
 def node(settings_file: Path) -> int:
@@ -112,24 +108,17 @@ def _receiver(settings: Settings, stop: threading.Event, slot: int, found: recei
     with receiver(settings, slot=slot, ports_found=found) as listener:
         log.info("listening", port=listener.port, tls_port=listener.tls_port, ae_title=settings.receiver.ae_title)
         while not stop.is_set():
-            _beat(settings, receiver_ports.part_name(slot), port=listener.port, tls_port=listener.tls_port)
-            stop.wait(_BEAT_S)
+            signs.beat(
+                settings.node.state, receiver_ports.part_name(slot), port=listener.port, tls_port=listener.tls_port
+            )
+            stop.wait(signs.EVERY_S)
 
 
 def _worker(settings: Settings, stop: threading.Event) -> None:
     from node.worker import Worker  # only here: the other parts start in half the time without it
 
-    beaten = 0.0
-
-    def stopping(seconds: float) -> bool:
-        nonlocal beaten
-        if time.monotonic() - beaten >= _BEAT_S:
-            beaten = time.monotonic()
-            _beat(settings, "worker", engines_off=len(worker.inference.off))
-        return stop.wait(seconds)
-
     with Worker(settings) as worker:
-        worker.run(stopping)
+        worker.run(stop.wait)
 
 
 def _web(settings: Settings, stop: threading.Event) -> None:
@@ -142,8 +131,8 @@ def _web(settings: Settings, stop: threading.Event) -> None:
         log.info("taking by HTTP", sources=len(settings.sources), **port)
         while not stop.is_set():
             part.require_alive()
-            _beat(settings, "web", **port)
-            stop.wait(_BEAT_S)
+            signs.beat(settings.node.state, "web", **port)
+            stop.wait(signs.EVERY_S)
 
 
 def _page(settings: Settings, stop: threading.Event) -> None:
@@ -164,8 +153,8 @@ def _page(settings: Settings, stop: threading.Event) -> None:
             thread.start()
             port = listening.getsockname()[1]
             while not stop.is_set() and thread.is_alive():
-                _beat(settings, "page", port=port)
-                stop.wait(_BEAT_S)
+                signs.beat(settings.node.state, "page", port=port)
+                stop.wait(signs.EVERY_S)
             server.should_exit = True
             thread.join(5.0)
 
@@ -189,14 +178,6 @@ def page_port(settings: Settings) -> socket.socket:
     return listening
 
 
-def _beat(settings: Settings, name: str, **facts: int) -> None:
-    """Say that this part serves: a small file that readiness, `check` and scripts read."""
-    path = settings.node.state.absolute() / f"{name}.alive"
-    aside = path.with_suffix(f".{os.getpid()}")
-    aside.write_text(json.dumps({"at": time.time(), "pid": os.getpid(), **facts}), encoding="utf-8")
-    aside.replace(path)
-
-
 def _slots(settings: Settings) -> range:
     return range(1, settings.receiver.processes + 1)
 
@@ -206,13 +187,7 @@ def alive(settings: Settings, name: str) -> dict[str, int]:
     if name == "receiver":
         all_of_them = (alive(settings, receiver_ports.part_name(slot)) for slot in _slots(settings))
         return next(filter(None, all_of_them), {})
-    path = settings.node.state.absolute() / f"{name}.alive"
-    try:
-        said: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
-        os.kill(said["pid"], 0)
-    except (OSError, ValueError, KeyError):
-        return {}
-    return said if abs(time.time() - said["at"]) < _SILENT_S else {}
+    return signs.last(settings.node.state, name)
 
 
 def faults(settings: Settings) -> dict[str, str]:

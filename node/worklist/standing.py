@@ -1,0 +1,18 @@
+"""Whether triage is up: only then may scores order a worklist (NETWORKS E-15: downtime reverts to arrival order)."""
+
+from typing import Final
+
+from node import signs
+from node.settings import Settings
+
+FACT: Final = "triage"  # what the worker says of itself in its sign of life: 1 if triage is up
+
+
+def triage_is_up(settings: Settings, now: float | None = None) -> bool:
+    """Whether the worker lives, has a rule for triage whose engine is on, and lets no urgent case wait too long.
+
+    May be called from any process of the node, often: it reads one small file.
+
+    now: seconds since the epoch; the clock's if it is not given
+    """
+    return bool(signs.last(settings.node.state, "worker", now=now).get(FACT, 0))
