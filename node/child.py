@@ -24,7 +24,7 @@ import node.errors
 from node.errors import NodeError, Refuse, Retry
 
 _PR_SET_PDEATHSIG: Final = 1
-_ALLOWED: Final = ("node.dicom.", "node.registering")
+_ALLOWED: Final = ("node.dicom.", "node.registering", "node.worklist.objects.")
 
 
 class Child:

@@ -66,7 +66,7 @@ def ineligible(
     checks = (_kind, _mixed, _uids, _content, layout, numbers) if one_by_one else (_kind, _mixed, _content)
     reasons = [reason for check in checks for reason in check(headers)]
     reasons += _dates(headers, today)
-    reasons += _loop(headers, {codes.DEVICE_UID, *own_devices})
+    reasons += own_work(headers, own_devices)
     if complete:
         reasons += _identity(headers)
     if one_by_one and (problem := geometry.stack(headers).problem):
@@ -187,8 +187,12 @@ def _day(text: str) -> datetime.date | None:
         return None
 
 
-def _loop(headers: Sequence[Header], own: Collection[str]) -> list[str]:
-    """What the node or its like made never comes in again: the loop guard of DICOM_SPEC 1.6."""
+def own_work(headers: Sequence[Header], own_devices: Collection[str] = ()) -> list[str]:
+    """What the node or its like made never comes in again: the loop guard of DICOM_SPEC 1.6.
+
+    own_devices: as `ineligible` takes them
+    """
+    own = {codes.DEVICE_UID, *own_devices}
     reasons = []
     if synthetic := _count(headers, lambda header: first(header, "SyntheticData") not in ("", "NO")):
         reasons.append(f"SyntheticData is not NO {_of(synthetic, headers)}")

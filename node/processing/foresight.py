@@ -66,7 +66,8 @@ def expected(
     for rule in rules:
         pipeline = pipelines[rule.pipeline]
         spec = specs[pipeline.engine]
-        if pipeline.roles or pipeline.takes.tilt is Tilt.CORRECT or spec.z_support != 0 or pipeline.context:
+        whole = pipeline.roles or pipeline.triage or pipeline.takes.tilt is Tilt.CORRECT
+        if whole or spec.z_support != 0 or pipeline.context:
             continue  # needs other slices
         settled = pipeline.parameters.settle(rule.parameters, [header])
         takes = replace(pipeline.takes, minimum_slices=1)

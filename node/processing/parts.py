@@ -14,7 +14,7 @@ from node.child import Child
 from node.dicom import codes, stacks
 from node.dicom.scan import Header
 from node.errors import Refuse
-from node.records import sets
+from node.records import jobs, sets
 from node.records.database import Records
 from node.records.instances import Instance
 from node.spool import Spool
@@ -90,6 +90,14 @@ class Parts:
             if part.label == label:
                 return part
         raise Refuse(f"The set has no part {label!a} any more.", fix="Replay the series.")
+
+    def unread(self, members: Sequence[Instance]) -> SetPart:
+        """The set as its objects stand, where their frames cannot be read: each object once, with its own header."""
+        taken = [
+            Taken(path=self.spool.path(one.file), uid=one.sop_instance_uid, frame=0, header=one.header)
+            for one in members
+        ]
+        return SetPart(label=jobs.WHOLE, slices=tuple(taken))
 
     def _headers(self, members: Sequence[Instance]) -> list[list[Header]]:
         """For every member the headers of its slices."""

@@ -61,11 +61,15 @@ class Router:
         try:
             parts, unreadable = self.parts.of(set_id, members), ""
         except Refuse as error:
-            parts, unreadable = (), str(error)
+            parts, unreadable = (self.parts.unread(members),), str(error)
         routings = [
-            (part, route(part.headers, self.rules, self.pipelines, patients=patients, today=today)) for part in parts
+            (
+                part,
+                route(part.headers, self.rules, self.pipelines, patients=patients, today=today, unreadable=unreadable),
+            )
+            for part in parts
         ]
-        reasons = {rule.name: [unreadable] for rule in self.rules} if unreadable else _reasons(routings)
+        reasons = _reasons(routings)
         self._read_parts(self._known(members[0].study_uid))
         todo = []
         with self.records.write() as connection:
@@ -147,6 +151,7 @@ class Router:
             "parameters": dict(match.parameters),
             "destinations": list(match.destinations),
             "maps": list(match.maps),
+            "unfit": list(match.unfit),
         }
 
     def _gather(

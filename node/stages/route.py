@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from node.dicom.gate import ineligible
+from node.dicom.gate import ineligible, own_work
 from node.dicom.geometry import Stack, stack
 from node.dicom.scan import Header
 from node.settings import Rule
 from pipelines.match import misfits, number
 from pipelines.pipeline import Pipeline, Requires
+from pipelines.triage import Triage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +26,14 @@ class Match:
     rule:         the first one that asked for the pipeline with these parameters
     destinations: of all rules that did
     maps:         those of rules that want the map, too
+    unfit:        of a triage: why it cannot look at the slices; it says so, and the study stands on top of the list
     """
 
     rule: str
     pipeline: str
     destinations: tuple[str, ...]
     maps: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -58,14 +61,16 @@ def route(
     *,
     patients: int,
     today: datetime.date,
+    unreadable: str = "",
 ) -> Routing:
     """Match one stack of a complete set against every rule; every slice is asked.
 
-    headers:  of the slices
-    patients: how many different patients the slices name
-    today:    dates beyond it are a reason to look, not to process
+    headers:    of the slices
+    patients:   how many different patients the slices name
+    today:      dates beyond it are a reason to look, not to process
+    unreadable: why the slices of the objects cannot be told; their headers are then those of the objects
     """
-    unfit = ineligible(headers, today=today)
+    unfit = [unreadable] if unreadable else ineligible(headers, today=today)
     if patients != 1:
         unfit.insert(0, f"the slices name {patients} different patients")
     found = stack(headers)
@@ -78,13 +83,22 @@ def route(
             asked = (rule.where, role.where, rule.role(name).where)
             lines = [line for where in asked for line in misfits(where, headers)]
             lines += [*unfit, *outside(role.takes, headers, found), *(role.judge(headers) if role.judge else ())]
+            lines = [unreadable] if unreadable else lines
             reasons[f"{rule.name} as {name}"] = list(dict.fromkeys(lines))
             if not lines:
                 roles.append(RoleMatch(rule=rule.name, role=name))
         if pipeline.roles:
             continue
         settled = pipeline.parameters.settle(rule.parameters, headers)
-        lines = [*misfits(rule.where, headers), *unfit, *outside(pipeline.takes, headers, found), *settled.reasons]
+        asked_for = misfits(rule.where, headers)
+        against = list(dict.fromkeys([*unfit, *outside(pipeline.takes, headers, found), *settled.reasons]))
+        if unreadable:  # what else could be said of the objects is not said of their slices
+            asked_for, against = (asked_for if pipeline.triage else []), [unreadable]
+        told: tuple[str, ...] = ()
+        if pipeline.triage is not None:
+            # A study that a triage cannot look at stands on top of the list, it does not fall off it (NETWORKS E-15).
+            told, against = tuple(against), _strangers(pipeline.triage, headers, patients)
+        lines = [*asked_for, *against]
         reasons[rule.name] = list(dict.fromkeys(lines))
         if lines:
             continue
@@ -97,9 +111,21 @@ def route(
             pipeline=pipeline.name,
             destinations=tuple(dict.fromkeys(destinations)),
             maps=tuple(dict.fromkeys(maps)),
+            unfit=told,
             parameters=settled.values,
         )
     return Routing(matches=tuple(matches.values()), reasons=reasons, roles=tuple(roles))
+
+
+def _strangers(triage: Triage, headers: Sequence[Header], patients: int) -> list[str]:
+    """Why there is nobody whose study a triage could speak of."""
+    studies = {header.get("StudyInstanceUID", ()) for header in headers}
+    return [
+        *triage.candidate(headers),
+        *own_work(headers),
+        *([f"the slices name {patients} different patients"] if patients != 1 else []),
+        *([f"{len(studies)} studies in one set"] if len(studies) != 1 else []),
+    ]
 
 
 def outside(takes: Requires, headers: Sequence[Header], found: Stack) -> list[str]:
