@@ -4,7 +4,7 @@ Names start with `imaging_node_`; labels come from closed sets. Counts of states
 time, so that they are right whatever was killed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from pipelines.report import Report
+from pipelines.triage import Flag
 
 _P: Final = "imaging_node_"
 _STAGE_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -26,6 +27,7 @@ REFUSALS: Final = (
     "unknown_peer", "called_ae_title", "limit", "address_limit", "silent", "malformed", "tls",
 )  # fmt: skip
 _WAIT_BUCKETS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 4 * 3600, 24 * 3600)
+_FLAG_BUCKETS: Final = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300, 900, 3600, 4 * 3600)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,9 @@ class Metrics:
     starts: Counter
     instances_purged: Counter
     purged_bytes: Counter
+    triage_arrival_to_flag: Histogram
+    triage_flag_to_acknowledgement: Histogram
+    triage_verdicts: Counter
     certificate_expires: Gauge
 
 
@@ -105,6 +110,19 @@ METRICS: Final = Metrics(
     starts=Counter(
         _P + "process_starts", "Starts of the node's processes; more than one each says that some died", ["part"]
     ),
+    triage_arrival_to_flag=Histogram(
+        _P + "triage_arrival_to_flag_seconds",
+        "Last slice in to the verdict on record",
+        ["scanner"],
+        buckets=_FLAG_BUCKETS,
+    ),
+    triage_flag_to_acknowledgement=Histogram(
+        _P + "triage_flag_to_acknowledgement_seconds",
+        "Verdict on record to its acknowledgement by the receiver of a channel",
+        ["channel"],
+        buckets=_FLAG_BUCKETS,
+    ),
+    triage_verdicts=Counter(_P + "triage_verdicts", "Verdicts of triage", ["scanner", "flag"]),
     certificate_expires=Gauge(
         _P + "certificate_expires_timestamp_seconds",
         "When the node's own certificate ends, seconds since the epoch",
@@ -155,6 +173,22 @@ def prime_worker(destinations: Iterable[str], pipelines: Iterable[str], engines:
         METRICS.holds.labels(state=state, reason=reason)
 
 
+def prime_triage(scanners: Iterable[str], channels: Iterable[str]) -> None:
+    """The same for triage: `scanners` as `node.worklist.scanners.labels` gives them, `channels` by name."""
+    for name in scanners:
+        METRICS.triage_arrival_to_flag.labels(scanner=name)
+        for flag in Flag:
+            METRICS.triage_verdicts.labels(scanner=name, flag=flag.value)
+    for name in channels:
+        METRICS.triage_flag_to_acknowledgement.labels(channel=name)
+
+
+def count_triage(scanner: str, flag: Flag, seconds: float) -> None:
+    """Count a verdict. `seconds`: from the last slice in to the verdict on record; a clock set back gives 0."""
+    METRICS.triage_verdicts.labels(scanner=scanner, flag=flag.value).inc()
+    METRICS.triage_arrival_to_flag.labels(scanner=scanner).observe(max(seconds, 0.0))
+
+
 def count_verdicts(report: Report) -> None:
     """Count what the checks of one result found. Their names are a closed set: those that the code gives them."""
     for one in report.findings:
@@ -165,12 +199,13 @@ def count_verdicts(report: Report) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """One gauge read at scrape time: values by label."""
+    """One gauge read at scrape time: values by label. Several labels stand in `label` parted by blanks, and values have
+    as many keys."""
 
     name: str
     text: str
     label: str
-    values: dict[str, float]
+    values: Mapping[str, float] | Mapping[tuple[str, ...], float]
 
 
 class _Levels(Collector):
@@ -179,9 +214,10 @@ class _Levels(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for level in self._levels:
-            family = GaugeMetricFamily(_P + level.name, level.text, labels=[level.label] if level.label else [])
+            family = GaugeMetricFamily(_P + level.name, level.text, labels=level.label.split())
             for value, number in level.values.items():
-                family.add_metric([value] if level.label else [], number)
+                key = (value,) if isinstance(value, str) else value
+                family.add_metric(key if level.label else [], number)
             yield family
 
 
