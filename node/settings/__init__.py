@@ -22,6 +22,7 @@ from node.settings.web import OrthancDestination as OrthancDestination
 from node.settings.web import OrthancSource as OrthancSource
 from node.settings.web import Stow as Stow
 from node.settings.web import WebSite
+from node.settings.worklist import Worklist as Worklist
 from pipelines.kernels import Measured, outside_training
 
 
@@ -143,6 +144,7 @@ class Settings(Part):
     page: Page = Page()
     stow: Stow | None = None
     sources: tuple[OrthancSource, ...] = ()
+    worklist: Worklist = Worklist()
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> Self:
@@ -166,6 +168,7 @@ class Settings(Part):
                 if name not in known:
                     yield f"rule {rule.name!r} names destination {name!r}; known are {_list(known)}"
             yield from rule.faults()
+        yield from self.worklist.faults()
         asked = self.assemble.ask
         if asked is not None and asked not in {d.name for d in self.destinations if d.kind != "folder"}:
             yield f"assemble.ask names {asked!r}, which is no destination that can be asked"
