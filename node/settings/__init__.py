@@ -17,6 +17,7 @@ from node.settings.destinations import FolderDestination as FolderDestination
 from node.settings.receiver import Peer as Peer
 from node.settings.receiver import Receiver as Receiver
 from node.settings.rules import Rule as Rule
+from node.settings.scanners import Scanner as Scanner
 from node.settings.web import DicomwebDestination as DicomwebDestination
 from node.settings.web import OrthancDestination as OrthancDestination
 from node.settings.web import OrthancSource as OrthancSource
