@@ -4,6 +4,7 @@
     python -m engines.training.kernel_pairs PAIRS && python -m engines.training.train kernel PAIRS --to RUN --minutes 40
     python -m engines.training.contrast_pairs SLABS && python -m engines.training.train contrast SLABS --to RUN
     python -m engines.training.tof_blocks PIECES && python -m engines.training.train superres PIECES --to RUN
+    python -m engines.training.triage_stacks STACKS && python -m engines.training.train anomaly STACKS --to RUN
 
 A run may be stopped at any moment and started again with the same arguments: it goes on from the last checkpoint,
 which is written once a minute. `best.pt` is the checkpoint with the best score on the slices kept for choosing.
@@ -20,8 +21,10 @@ from engines.training.denoise import Denoise
 from engines.training.kernel import Convert
 from engines.training.loop import RATE, Task, train
 from engines.training.tof import Superres
+from engines.training.triage import Anomaly
 
 TASKS: dict[str, Callable[[Path, int], Task]] = {
+    "anomaly": Anomaly,
     "contrast": Contrast,
     "denoise": Denoise,
     "kernel": Convert,
