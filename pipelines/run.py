@@ -30,6 +30,7 @@ def infer(
     into: NDArray[np.float32] | None = None,
     map_into: NDArray[np.float32] | None = None,
     known: Callable[[int], Plane | None] = lambda index: None,
+    rest: Callable[[], None] = lambda: None,
 ) -> Volume:
     """Slice by slice through the engine; a tilted stack straightened before, where the pipeline says so.
 
@@ -40,12 +41,13 @@ def infer(
     map_into:   where the pipeline's map is written, of the same shape; None: no map
     known:      what `plane` gave for a slice before, whose map stands in `map_into` already; None for a slice that is
                 still to be made
+    rest:       called before each slice that is made; it may take its time
     returns:    same unit; of a pipeline with factor 1 same shape, affine and padding, and padding and voxels outside
                 `keep_outside` equal the source
     raises:     ShapeOutsideProfile, EngineFailed, Unfit
     """
     if pipeline.takes.tilt is Tilt.CORRECT and not Shear.of(volume).is_straight:
-        return _straightened(pipeline, engine, volume, parameters, progress, into)
+        return _straightened(pipeline, engine, volume, parameters, progress, into, rest)
     chosen, factor = asked(pipeline, volume, parameters), pipeline.factor(parameters)
     total, rows, columns = volume.voxels.shape
     result = np.empty((total * factor, rows, columns), np.float32) if into is None else into
@@ -53,6 +55,7 @@ def infer(
         there = slice(index * factor, (index + 1) * factor)
         made = known(index)
         if made is None:
+            rest()
             here = around(pipeline, volume, index, chosen)
             padding = None if volume.padding is None else volume.padding[index]
             made, answers, kept = _made(pipeline, engine, volume.voxels[index], padding, here)
@@ -102,12 +105,13 @@ def _straightened(
     parameters: Mapping[str, Any],
     progress: Callable[[int, int], None],
     into: NDArray[np.float32] | None,
+    rest: Callable[[], None],
 ) -> Volume:
     """`infer` on an upright volume; what the network changed there is brought back to the slices as they came."""
     fill = _AIR_HU if volume.unit == "HU" else 0.0
     others = {role: upright(other, fill=fill) for role, other in volume.others.items()}
     straight = replace(upright(volume, fill=fill), others=others)
-    made = infer(pipeline, engine, straight, parameters=parameters, progress=lambda done, of: None)
+    made = infer(pipeline, engine, straight, parameters=parameters, progress=lambda done, of: None, rest=rest)
     change = tilted_back(made.voxels - straight.voxels, volume)
     result = np.empty_like(volume.voxels, subok=False) if into is None else into
     lowest, highest = pipeline.keep_outside

@@ -15,10 +15,12 @@ from engines.pool import EnginePool
 from engines.store import verify
 from node.errors import EngineAway, EngineOff, Refuse, Retry
 from node.log import log
+from node.processing.precedence import Precedence
 from node.processing.turns import Turns
 from pipelines.pipeline import Parameters, Pipeline, Unfit
 from pipelines.run import Plane, plane
 from pipelines.run import infer as run_pipeline
+from pipelines.triage import Assessment, Headers, Maps
 from pipelines.volume import Volume
 
 _FIRST_PAUSE_S: Final = 2.0
@@ -33,11 +35,12 @@ class Closed(BaseException):
 
 class Inference:
     """The engines of a worker, loaded when they are needed. One set at a time: two would share the same cores and both
-    be late.
+    be late. An urgent one passes it: the other rests between two of its slices.
 
-    failed: called with an engine's name whenever it misses its recorded cases
-    away:   called with an engine's name whenever a job begins to wait for its server
-    wait_s: how long a job waits for a server
+    failed:     called with an engine's name whenever it misses its recorded cases
+    away:       called with an engine's name whenever a job begins to wait for its server
+    wait_s:     how long a job waits for a server
+    precedence: says when work that is not urgent has to rest
     """
 
     def __init__(
@@ -48,12 +51,14 @@ class Inference:
         failed: Callable[[str], None] = lambda name: None,
         away: Callable[[str], None] = lambda name: None,
         wait_s: float = 0.0,
+        precedence: Precedence | None = None,
     ) -> None:
         self._pool, self._specs, self._failed = pool, specs, failed
         self._away, self._wait_s = away, wait_s
         self._closed = threading.Event()
         self._off: dict[str, str] = {}
-        self._turns = Turns()
+        self._precedence = precedence or Precedence()
+        self._turns = Turns(self._precedence)
 
     @property
     def off(self) -> Mapping[str, str]:
@@ -91,8 +96,9 @@ class Inference:
         map_into: where its map is written, if one is wanted
         known:    what was made before of a slice, or None
         raises:   EngineOff for an engine that missed its recorded cases, Refuse for a volume outside the engine's
-                  profile or that the pipeline cannot work on, Retry if the engine failed
+                  profile or that the pipeline cannot work on, Retry if the engine failed, Closed when the worker ends
         """
+        self._give_way()
         with self._turns.next():
             self.patiently(
                 pipeline.engine,
@@ -105,7 +111,28 @@ class Inference:
                     map_into=map_into,
                     known=known,
                     progress=progress,
+                    rest=self._give_way,
                 ),
+            )
+
+    def assess(
+        self,
+        pipeline: Pipeline,
+        volume: Volume,
+        headers: Headers,
+        *,
+        parameters: Mapping[str, Any],
+        progress: Callable[[int, int], None],
+    ) -> tuple[Assessment, Maps | None]:
+        """Run a triage.
+
+        raises: as `infer`
+        """
+        triage = pipeline.triage
+        assert triage is not None  # a job of another pipeline never comes here
+        with self._turns.next():
+            return self.patiently(
+                pipeline.engine, lambda engine: triage.assess(engine, volume, headers, parameters, progress)
             )
 
     def ahead(
@@ -140,13 +167,20 @@ class Inference:
                 if pause_s == _FIRST_PAUSE_S:
                     self._away(name)
                     log.warning("an engine's server is away; jobs wait for it", engine=name, reason=error.message)
-            if self._closed.wait(pause_s):
+            with self._precedence.aside():  # who waits for a server needs no core
+                ended = self._closed.wait(pause_s)
+            if ended:
                 raise Closed
             pause_s = min(2.0 * pause_s, _LONGEST_PAUSE_S)
 
     def close(self) -> None:
         """Let nobody wait any longer."""
         self._closed.set()
+        self._precedence.close()
+
+    def _give_way(self) -> None:
+        if not self._precedence.give_way():
+            raise Closed
 
     @contextmanager
     def engine(self, name: str) -> Iterator[Engine]:
