@@ -132,7 +132,7 @@ def pipelines_of(settings: Settings, more: Sequence[Pipeline] = ()) -> dict[str,
         if faults := gathering.faults(known[rule.pipeline], rule):
             raise BadSetting(f"Roles of rule {rule.name!r}: {'; '.join(faults)}.", fix="Mend the rule.")
         asked_maps.require(rule, known[rule.pipeline])
-        if known[rule.pipeline].gives.kind in SYNTHESIS:
+        if _invents(known[rule.pipeline], settings):
             for name in rule.destinations:
                 if not settings.destination(name).synthetic:
                     raise BadSetting(
@@ -155,8 +155,14 @@ def synthesis_of(settings: Settings, more: Sequence[Pipeline] = ()) -> Callable[
 
     more: beside those that ship
     """
-    kinds = {name: one.gives.kind for name, one in _known(settings, more).items()}
-    return lambda name: name not in kinds or kinds[name] in SYNTHESIS
+    invents = {name: _invents(one, settings) for name, one in _known(settings, more).items()}
+    return lambda name: invents.get(name, True)
+
+
+def _invents(pipeline: Pipeline, settings: Settings) -> bool:
+    """Whether images of a pipeline that leave show what nobody acquired; a triage keeps its own unless it is asked."""
+    kept = pipeline.triage is not None and "classic" not in settings.worklist.forms
+    return pipeline.gives.kind in SYNTHESIS and not kept
 
 
 def specs_of(settings: Settings, pipelines: Mapping[str, Pipeline]) -> dict[str, EngineSpec]:

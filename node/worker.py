@@ -27,6 +27,8 @@ from node.processing.making import Making
 from node.processing.outputs import Outputs
 from node.processing.parts import Parts
 from node.processing.routing import Router
+from node.processing.triage_outputs import TriageOutputs
+from node.processing.triaging import Triaging
 from node.purge import purge
 from node.records import commitments, deliveries, jobs, sets
 from node.records.database import Records, url
@@ -35,6 +37,7 @@ from node.stages.assemble import Assembler
 from node.stages.deliver import Deliverer
 from node.stages.infer import Inference
 from node.worklist import standing
+from node.worklist.scanners import scanner_of
 from pipelines.pipeline import Pipeline
 
 _TICK_S: Final = 0.15
@@ -159,13 +162,34 @@ class Worker:
             progress=self._progress,
             clock=time.time,
         )
+        arrays = Arrays(spool=spool, child=child, registrar=lambda: app.decoder_of(settings, doing="Registration"))
+        triaging = Triaging(
+            records=self.records,
+            router=self.router,
+            arrays=arrays,
+            inference=self.inference,
+            outputs=TriageOutputs(
+                records=self.records,
+                spool=spool,
+                child=child,
+                node=facts,
+                extra=settings.worklist.forms,
+                clock=time.time,
+            ),
+            pipelines=pipelines,
+            specs=specs,
+            credit_minutes=settings.worklist.credit_minutes,
+            scanner=lambda headers: scanner_of(settings.worklist.scanners, headers),
+            tell=lambda connection, decided: None,
+            progress=self._progress,
+            clock=time.time,
+        )
         flow.bind(
             Work(
                 records=self.records,
                 router=self.router,
-                arrays=Arrays(
-                    spool=spool, child=child, registrar=lambda: app.decoder_of(settings, doing="Registration")
-                ),
+                arrays=arrays,
+                triaging=triaging,
                 outputs=outputs,
                 inference=self.inference,
                 making=making,

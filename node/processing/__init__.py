@@ -24,6 +24,7 @@ from node.processing.outputs import Outputs
 from node.processing.parts import SetPart
 from node.processing.registrations import frames_of_reference, tell_registration
 from node.processing.routing import Router
+from node.processing.triaging import Triaging
 from node.records import deliveries, jobs, sets
 from node.records.database import Records
 from node.records.states import DispatchState, JobState, SetState
@@ -52,6 +53,7 @@ class Work:
     outputs: Outputs
     inference: Inference
     making: Making
+    triaging: Triaging
     deliverer: Deliverer
     pipelines: Mapping[str, Pipeline]
     specs: Mapping[str, EngineSpec]
@@ -65,15 +67,20 @@ class Work:
     def prepare(self, job_id: str) -> dict[str, Any]:
         """Decode the part of a set that a job takes, or one of each role; returns a `Prepared` as JSON."""
         with self._stage(job_id, "prepare") as job:
-            part, others = self._taken(job), self._others(job)
-            prepared = self.arrays.decode(job_id, part, ready=self.making.ready(job))
-            decoded = {role: self.arrays.decode(job_id, other, role) for role, other in others.items()}
-            prepared = replace(prepared, roles=decoded | self._registered(job, prepared, decoded, part, others))
-            names = [*_names(prepared, part), *(n for r, one in others.items() for n in _names(prepared.roles[r], one))]
-            self._volume(job, prepared)  # refuses series that do not lie on one grid
-            with self.records.write() as connection:
-                jobs.note(connection, job_id, at=self.clock(), input_digest=input_digest(names))
-        return prepared.to_json()
+            if self.triaging.takes(job):
+                return self.triaging.prepare(job, lambda: self._prepare(job)).to_json()
+            return self._prepare(job).to_json()
+
+    def _prepare(self, job: Mapping[str, Any]) -> Prepared:
+        part, others = self._taken(job), self._others(job)
+        prepared = self.arrays.decode(job["id"], part, ready=self.making.ready(job))
+        decoded = {role: self.arrays.decode(job["id"], other, role) for role, other in others.items()}
+        prepared = replace(prepared, roles=decoded | self._registered(job, prepared, decoded, part, others))
+        names = [*_names(prepared, part), *(n for r, one in others.items() for n in _names(prepared.roles[r], one))]
+        self._volume(job, prepared)  # refuses series that do not lie on one grid
+        with self.records.write() as connection:
+            jobs.note(connection, job["id"], at=self.clock(), input_digest=input_digest(names))
+        return prepared
 
     def infer(self, job_id: str, prepared: Prepared) -> str:
         """Run the network; returns the name of the result's file."""
@@ -85,6 +92,8 @@ class Work:
             return str(self._infer(job, prepared))
 
     def _infer(self, job: Mapping[str, Any], prepared: Prepared) -> Path:
+        if self.triaging.takes(job):
+            return self.triaging.infer(job, lambda: self._volume(job, prepared), lambda: self._headers(job, prepared))
         pipeline, volume = self.pipelines[job["pipeline"]], self._volume(job, prepared)
         return self.making.make(
             job,
@@ -104,6 +113,10 @@ class Work:
         """Judge the result; the report is kept with the job."""
         with self._stage(job_id, "check") as job:
             made = self._result(job, prepared, result)
+            if self.triaging.takes(job):
+                report = self.triaging.check(job, made)
+                count_verdicts(report)
+                return report
             report = self.making.followings.report(
                 job_id, lambda: self._judging(job, prepared, self._volume(job, prepared), mapped(made))
             )
@@ -140,7 +153,11 @@ class Work:
     def derive(self, job_id: str, prepared: Prepared, result: str) -> list[tuple[str, int, int]]:
         """Write the derived objects and record them. Returns the deliveries to start: (destination, run, attempt)."""
         with self._stage(job_id, "derive") as job:
-            if not self.outputs.whole(job_id):
+            if self.triaging.takes(job):
+                if not self.outputs.whole(job_id):
+                    self.triaging.derive(job, prepared, lambda: self._result(job, prepared, result))
+                self.triaging.decide(job)
+            elif not self.outputs.whole(job_id):
                 pipeline = self.pipelines[job["pipeline"]]
                 self.outputs.make(
                     job,
@@ -182,6 +199,9 @@ class Work:
         self.outputs.discard(job_id)
         with self.records.write() as connection:
             jobs.stop(connection, job_id, state=state, reason=reason, at=self.clock())
+            job = jobs.get(connection, job_id)
+        if self.triaging.takes(job):
+            self.triaging.decide(job, trouble=reason)
 
     @contextmanager
     def _stage(self, job_id: str, stage: str) -> Iterator[dict[str, Any]]:

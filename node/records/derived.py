@@ -1,10 +1,15 @@
-"""The series that a job made: of its images, in one form or two, and of the map beside them."""
+"""The series that a job made: of its images, in one form or two, and of what goes beside them."""
+
+from typing import Final
 
 from sqlalchemy import Connection, select
 
 from node.dicom.uids import form_series_uid
-from node.records.jobs import MAP
 from node.records.tables import DELIVERIES, JOBS, RESULTS, SERIES, SETS
+
+
+_MAIN: Final = ("classic", "enhanced", "report")
+"""The form that a result is known by, where a destination gets several: the first of these."""
 
 
 def study_and_series(
@@ -20,12 +25,16 @@ def study_and_series(
         .join(SERIES, SERIES.c.series_uid == SETS.c.series_uid)
         .where(JOBS.c.id == key)
     ).one()
-    found = form or next((one for one in forms(connection, key, destination) if one != MAP), "classic")
-    return str(row.study_uid), form_series_uid(str(row[1]), found)
+    return str(row.study_uid), form_series_uid(str(row[1]), form or main(forms(connection, key, destination)))
+
+
+def main(made: list[str]) -> str:
+    """The form that a result is known by, of those that a destination gets; the map of a result never is."""
+    return next((one for one in _MAIN if one in made), "classic")
 
 
 def forms(connection: Connection, key: str, destination: str | None) -> list[str]:
-    """The forms in which a destination gets the results of a job; the map is one, too."""
+    """The forms in which a destination gets the results of a job; what goes beside images is one, too."""
     found = connection.execute(
         select(RESULTS.c.form)
         .join(DELIVERIES, DELIVERIES.c.sop_instance_uid == RESULTS.c.sop_instance_uid)

@@ -183,13 +183,14 @@ def series_numbers(connection: Connection, study_uid: str) -> set[int]:
         .all()
     )
     given = connection.execute(
-        select(JOBS.c.series_number, JOBS.c.map_series_number)
+        select(JOBS.c.series_number, JOBS.c.map_series_number, JOBS.c.numbers)
         .join(SETS, SETS.c.id == JOBS.c.set_id)
         .join(SERIES, SERIES.c.series_uid == SETS.c.series_uid)
         .where(SERIES.c.study_uid == study_uid)
     ).all()
     numbers = {int(text) for text in received if text and str(text).lstrip("+-").isdigit()}
-    return numbers | {number for pair in given for number in pair if number is not None}
+    of_forms = {number for row in given for number in row.numbers.values()}
+    return numbers | of_forms | {number for row in given for number in row[:2] if number is not None}
 
 
 def finish_derive(
@@ -201,6 +202,7 @@ def finish_derive(
     description: str,
     results: Sequence[Mapping[str, Any]],
     forms: Mapping[str, str] | None = None,
+    every_form: bool = False,
 ) -> None:
     """Record the objects of a job and what is to go where, all or nothing.
 
@@ -208,6 +210,7 @@ def finish_derive(
              of the images that goes there
     forms:   destination -> the form that it takes, classic if it is not named. A form that was not made is replaced by
              the one that was
+    every_form: each destination gets all of them: they are parts of one result, not ways to write it
     """
     job = get(connection, key)
     rows = [{**result, "job_id": key, "number": number} for number, result in enumerate(results, start=1)]
@@ -217,6 +220,8 @@ def finish_derive(
         form = (forms or {}).get(destination, "classic")
         form = form if form in made else min(made)
         taken = {form, MAP} if destination in job["maps"] else {form}
+        if every_form:
+            taken = {str(row["form"]) for row in rows}
         dispatch = {
             "job_id": key,
             "destination": destination,
@@ -268,6 +273,12 @@ def results(connection: Connection, key: str) -> dict[str, tuple[str, str]]:
         select(RESULTS.c.sop_instance_uid, RESULTS.c.file, RESULTS.c.sha256).where(RESULTS.c.job_id == key)
     )
     return {row.sop_instance_uid: (row.file, row.sha256) for row in rows}
+
+
+def result_of_form(connection: Connection, key: str, form: str) -> str:
+    """SOP Instance UID of the one object of a job that has this form. Raises NoResultFound if there is none."""
+    query = select(RESULTS.c.sop_instance_uid).where(RESULTS.c.job_id == key, RESULTS.c.form == form)
+    return str(connection.execute(query).scalar_one())
 
 
 def source_series(connection: Connection, prefix: str) -> str | None:

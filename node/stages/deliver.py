@@ -177,7 +177,8 @@ class Deliverer:
     def _consignment(self, job_id: str, destination: str, form: str | None = None) -> Consignment:
         with self._records.read() as connection:
             study_uid, series_uid = derived.study_and_series(connection, job_id, destination, form=form)
-            along = {jobs.MAP}.intersection(() if form else derived.forms(connection, job_id, destination))
+            made = derived.forms(connection, job_id, destination)
+            along = [] if form else [one for one in made if one != derived.main(made)]
             beside = tuple(derived.study_and_series(connection, job_id, form=one)[1] for one in along)
             job = jobs.get(connection, job_id)
         return Consignment(

@@ -1,0 +1,163 @@
+"""What a triage made: report, capture, key objects and what else a site asks for; below the spool's `out`, recorded."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from engines.engine import EngineSpec
+from node.child import Child
+from node.dicom import codes
+from node.prepared import Prepared
+from node.records import jobs, sets
+from node.records.database import Records
+from node.spool import Spool
+from node.stages import derive as deriving
+from pipelines.pipeline import Pipeline
+from pipelines.triage import Assessment, Flag
+
+SERIES_CODES: Final = {"report": 51, "capture": 45, "keys": 52, "map": 42, "segment": 44, "classic": 41}
+"""Form of an object -> what Series Number ends with (DICOM_SPEC 1.5)."""
+
+_FLAGGED: Final = ("capture", "keys")
+_OF_MAPS: Final = ("capture", "map", "segment", "classic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriageOutputs:
+    """Writes the objects of triage jobs and records them.
+
+    node:  node_version, station_name, device_serial
+    extra: forms that the site asks for beside report, capture and key objects
+    clock: seconds since the epoch
+    """
+
+    records: Records
+    spool: Spool
+    child: Child
+    node: Mapping[str, str]
+    extra: tuple[str, ...]
+    clock: Callable[[], float]
+
+    def make(
+        self,
+        job: Mapping[str, Any],
+        prepared: Prepared,
+        *,
+        maps: Callable[[], Path],
+        pipeline: Pipeline,
+        spec: EngineSpec,
+    ) -> None:
+        """Write the objects of a job and record them with what is to go where.
+
+        maps:   of the assessment, made again if a restart of the machine took them away
+        raises: Refuse if an object would not be valid
+        """
+        assessment = Assessment.from_json(job["report"]["assessment"])
+        forms = self._forms(assessment)
+        with self.records.read() as connection:
+            known = jobs.results(connection, job["id"])
+
+        def write(generation: int) -> dict[str, Any]:
+            request = {
+                "sources": list(prepared.sources),
+                "frames": list(prepared.frames),
+                "assessment": job["report"]["assessment"],
+                "maps": str(maps()) if set(forms).intersection(_OF_MAPS) else None,
+                "out": str(self.spool.out / job["id"][:2] / job["id"] / str(generation)),
+                "objects": list(forms),
+                "job": self._described(job, forms, pipeline, spec, generation),
+            }
+            return self.child.call("node.worklist.objects.write:write_objects", request)
+
+        generation = job["generation"]
+        reply = write(generation)
+        if any(
+            known.get(one["sop_instance_uid"], ("", one["sha256"]))[1] != one["sha256"] for one in reply["instances"]
+        ):
+            # Other bytes than those that left under these UIDs (DICOM_SPEC §2, rule b).
+            generation += 1
+            reply = write(generation)
+        self._keep(job, reply, generation)
+
+    def _forms(self, assessment: Assessment) -> tuple[str, ...]:
+        if assessment.flag is Flag.NOT_ANALYSABLE:
+            return ("report",)
+        flagged = _FLAGGED if assessment.flag is Flag.RAISED else ()
+        return ("report", *flagged, *self.extra)
+
+    def _described(
+        self, job: Mapping[str, Any], forms: tuple[str, ...], pipeline: Pipeline, spec: EngineSpec, generation: int
+    ) -> dict[str, Any]:
+        row = codes.OUTPUTS[pipeline.gives.kind]
+        chosen = deriving.parameters(pipeline, spec, job["parameters"])
+        findings = job["report"]["findings"]
+        return {
+            "kind": pipeline.gives.kind,
+            "image_type": list(row.image_type),
+            "marker": pipeline.gives.marker,
+            "synthetic": row.synthetic,
+            "derivation": _plain(row.derivation),
+            "purpose": _plain(row.purpose),
+            "operation": pipeline.gives.operation,
+            "elements": dict(pipeline.gives.elements),
+            "note": pipeline.gives.note,
+            "z_support": spec.z_support,
+            "model": spec.name,
+            "model_version": spec.version,
+            "weights_sha256": spec.sha256,
+            "parameters": chosen,
+            "parameters_sha256": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest(),
+            "input_digest": job["input_digest"],
+            "generation": generation,
+            # DICOM times without an offset are local ones (PS3.3 C.12.1.1.8).
+            "started": datetime.fromtimestamp(job["started_at"], UTC).astimezone().isoformat(),
+            "series_number": self._numbers(job, ("report",))["report"],
+            "numbers": self._numbers(job, forms),
+            "checks": len(findings),
+            "cautions": sorted({one["name"] for one in findings if one["verdict"] != "pass"}),
+            "others": [],
+            **self.node,
+        }
+
+    def _numbers(self, job: Mapping[str, Any], forms: tuple[str, ...]) -> dict[str, int]:
+        """A Series Number for each form, the same whenever it is asked for."""
+        with self.records.write() as connection:
+            given = dict(jobs.get(connection, job["id"])["numbers"])
+            if missing := [form for form in forms if form not in given]:
+                source = sets.members(connection, job["set_id"])[0]
+                text = next(iter(source.header.get("SeriesNumber", ())), "")
+                number = int(text) if text.lstrip("+-").isdigit() else None
+                taken = jobs.series_numbers(connection, source.study_uid)
+                for form in missing:
+                    given[form] = deriving.series_number(number, SERIES_CODES[form], taken)
+                    taken.add(given[form])
+                jobs.note(connection, job["id"], at=self.clock(), numbers=given)
+        return {form: given[form] for form in forms}
+
+    def _keep(self, job: Mapping[str, Any], reply: Mapping[str, Any], generation: int) -> None:
+        made = [
+            {
+                **{k: v for k, v in one.items() if k != "path"},
+                "file": str(Path(one["path"]).relative_to(self.spool.root)),
+            }
+            for one in reply["instances"]
+        ]
+        with self.records.write() as connection:
+            jobs.note(connection, job["id"], at=self.clock(), generation=generation)
+            jobs.finish_derive(
+                connection,
+                job["id"],
+                at=self.clock(),
+                series_uid=reply["series_instance_uid"],
+                description=reply["series_description"],
+                results=made,
+                every_form=True,
+            )
+
+
+def _plain(code: codes.Code) -> dict[str, str]:
+    return {"value": code.value, "scheme": code.scheme, "meaning": code.meaning}
