@@ -132,6 +132,10 @@ class Job:
         """Dimension Organization UID (0020,9164) of the map."""
         return self._instance_uid(study_uid, role="map dimensions", index=1)
 
+    def object_uid(self, study_uid: str, form: str, index: int = 1) -> str:
+        """UID of object `index`, 1..N, of a form that is neither images nor their map, or of a part of one."""
+        return self._instance_uid(study_uid, role=form, index=index)
+
     def _instance_uid(self, study_uid: str, *, role: str, index: int) -> str:
         return uids.instance_uid(kind=self.kind, study_uid=study_uid, role=role, index=index, **self._identity())
 

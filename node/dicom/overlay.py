@@ -11,24 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from node.dicom import template
+from node.dicom import letters, template
 from node.errors import Refuse
 
 GROUP: Final = 0x6000
-_WIDTH, _HEIGHT = 5, 7  # dots of a letter
-_LETTERS: Final = {
-    "A": "01110 10001 10001 11111 10001 10001 10001",
-    "C": "01110 10001 10000 10000 10000 10001 01110",
-    "E": "11111 10000 10000 11110 10000 10000 11111",
-    "H": "10001 10001 10001 11111 10001 10001 10001",
-    "I": "01110 00100 00100 00100 00100 00100 01110",
-    "N": "10001 11001 10101 10101 10011 10001 10001",
-    "S": "01111 10000 10000 01110 00001 00001 11110",
-    "T": "11111 00100 00100 00100 00100 00100 00100",
-    "Y": "10001 10001 01010 00100 00100 00100 00100",
-    "-": "00000 00000 00000 11111 00000 00000 00000",
-    " ": "00000 00000 00000 00000 00000 00000 00000",
-}
 _FULL_SIZE: Final = 256  # columns for which one dot of a letter is one pixel
 
 
@@ -65,28 +51,14 @@ def drawn(words: str, rows: int, columns: int) -> NDArray[np.bool_]:
     size = max(1, min(rows, columns) // _FULL_SIZE)
     margin = max(1, columns // 64)
     lines = [words]
-    if margin + _length(words) * size > columns:  # a small image: one word below the other
+    if margin + letters.width(words, size) > columns:  # a small image: one word below the other
         first, _, rest = words.partition(" ")
         lines = [first, rest]
     for number, line in enumerate(lines):
-        letters = np.kron(_line(line), np.ones((size, size), np.bool_))
-        top = margin + number * (_HEIGHT + 2) * size
-        height, width = letters.shape
+        word = letters.drawn(line, size)
+        top = margin + number * letters.LINE * size
+        height, width = word.shape
         if top + height > rows or margin + width > columns:
             raise Refuse(f"{columns} x {rows} pixels have no room for the words {words!r}.")
-        plane[top : top + height, margin : margin + width] = letters
+        plane[top : top + height, margin : margin + width] = word
     return plane
-
-
-def _length(line: str) -> int:
-    return len(line) * (_WIDTH + 1) - 1
-
-
-def _line(line: str) -> NDArray[np.bool_]:
-    gap = np.zeros((_HEIGHT, 1), np.bool_)
-    parts = [part for letter in line for part in (_letter(letter), gap)]
-    return np.hstack(parts[:-1])
-
-
-def _letter(letter: str) -> NDArray[np.bool_]:
-    return np.array([[dot == "1" for dot in row] for row in _LETTERS[letter].split()])
