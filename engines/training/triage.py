@@ -155,7 +155,7 @@ class Anomaly:
     def refresh(self, step: int) -> None:
         """Read what the cache holds by now."""
         self.rng = np.random.default_rng([self.seed, step])
-        self.stacks += load_stacks(self.cache, Role.TRAIN, len(self.stacks))
+        self.stacks += load_stacks(self.cache, Role.TRAIN, {stack.name for stack in self.stacks})
 
 
 def _median(image: Tensor) -> Tensor:
