@@ -75,9 +75,10 @@ def change(values: Sequence[float], reference: Sequence[float]) -> Estimate:
         return Estimate(value=math.nan, low=math.nan, high=math.nan)
     total = pairs.sum(axis=0)
     ratio = float(total[0] / total[1]) - 1.0
-    if count < 2:
+    rest = total - pairs
+    if count < 2 or not rest[:, 1].all():
         return Estimate(value=ratio, low=math.nan, high=math.nan)
-    without = (total[0] - pairs[:, 0]) / (total[1] - pairs[:, 1]) - 1.0
+    without = rest[:, 0] / rest[:, 1] - 1.0
     error = math.sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
     half = _student(count - 1) * error
     return Estimate(value=ratio, low=ratio - half, high=ratio + half)

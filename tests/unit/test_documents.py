@@ -80,7 +80,7 @@ def shown_commands() -> Iterator[tuple[str, str]]:
     """Every `imaging-node ...` of the README: (command, the rest of the line or of the code span)."""
     for text in re.findall(r"imaging-node ([^`\n]*)", README):
         command, _, rest = text.partition(" ")
-        if re.fullmatch(r"[a-z]+", command):
+        if re.fullmatch(r"[a-z]+(?:-[a-z]+)*", command):
             yield command, rest
 
 
@@ -129,7 +129,7 @@ def test_commands_of_the_readme_exist() -> None:
 def test_options_of_the_readme_exist() -> None:
     wrong = []
     for line in README.splitlines():
-        for command in re.findall(r"imaging-node ([a-z]+(?: [a-z-]+)?)", line):
+        for command in re.findall(r"imaging-node ([a-z]+(?:-[a-z]+)*(?: [a-z-]+)?)", line):
             known = options(command)
             given = re.findall(r"(?<![\w-])--?[a-z]+(?:-[a-z]+)*", line)
             wrong += [f"{command} {option}" for option in given if option not in known]

@@ -212,6 +212,7 @@ def test_a_change_is_measured_in_pairs() -> None:
 
     assert (found.value, found.low, found.high) == pytest.approx((-0.1, -0.1, -0.1))
     assert np.isnan(change([1.0], [0.0]).value)
+    assert np.isnan(change([1.0, 2.0], [0.0, 2.0]).low), "all but one wait for nothing"
 
 
 def test_missed_emergencies_are_those_that_were_analysed_and_not_flagged() -> None:
