@@ -249,7 +249,7 @@ def without_identity(header: Header) -> dict[str, tuple[str, ...]]:
 
 
 def _texts(kept: Mapping[int, bytes], order: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    encodings = _encodings(kept.get(_SPECIFIC_CHARACTER_SET, b"").decode("ascii", "replace"))
+    known = encodings(kept.get(_SPECIFIC_CHARACTER_SET, b"").decode("ascii", "replace"))
     for tag, raw in kept.items():
         keyword, kind = KEPT[tag]
         if kind == "text":
@@ -258,7 +258,7 @@ def _texts(kept: Mapping[int, bytes], order: str) -> Iterator[tuple[str, tuple[s
                 continue
             # Most values are plain ASCII, which is the same in every character set of DICOM but for its escapes.
             if keyword in CHARSET_DEPENDENT and not (raw.isascii() and b"\x1b" not in raw):
-                text = decode_bytes(raw, encodings, _BACKSLASH)
+                text = decode_bytes(raw, known, _BACKSLASH)
             else:
                 text = raw.decode("ascii", "replace")
             # A UID is padded with one NUL, nothing else (PS3.5 9.1): a blank inside is a fault to be seen, not mended.
@@ -274,7 +274,8 @@ def _texts(kept: Mapping[int, bytes], order: str) -> Iterator[tuple[str, tuple[s
 
 
 @functools.lru_cache(maxsize=64)
-def _encodings(charset: str) -> list[str]:
+def encodings(charset: str) -> list[str]:
+    """The codecs that Specific Character Set (0008,0005) names, also where its terms are misspelt."""
     return convert_encodings([_defined_term(_strip(part)) for part in charset.split("\\")])
 
 

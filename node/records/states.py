@@ -78,3 +78,19 @@ class CommitmentState(StrEnum):
     FAILED = "failed"
     RESENT = "resent"  # what had failed is on its way once more
     GIVEN_UP = "given_up"
+
+
+class NoticeState(StrEnum):
+    """A notice of a verdict on its way to one channel. Whether the receiver may have it decides about a withdrawal."""
+
+    WAITING = "waiting"  # never sent, or the receiver said no
+    SENT = "sent"  # on the wire, no answer known
+    DELIVERED = "delivered"  # acknowledged
+    CANCELLED = "cancelled"  # its verdict was withdrawn before it was acknowledged
+    DEAD = "dead"  # given up; the receiver does not have it
+    LOST = "lost"  # given up; the receiver may have it
+
+
+UNDELIVERED = (NoticeState.WAITING, NoticeState.SENT)
+GIVEN_UP = (NoticeState.DEAD, NoticeState.LOST)
+CARRIED = (NoticeState.SENT, NoticeState.DELIVERED, NoticeState.LOST)

@@ -5,7 +5,7 @@ cut off; `http.Session` takes its place.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Final
 
@@ -61,9 +61,16 @@ class OrthancClient(OrthancApiClient):  # type: ignore[misc]  # the library has 
 
     def series_id(self, series_uid: str) -> str | None:
         """Orthanc's id of a Series Instance UID; None if it has none."""
+        return self._found("Series", series_uid)
+
+    def study_id(self, study_uid: str) -> str | None:
+        """Orthanc's id of a Study Instance UID; None if it has none."""
+        return self._found("Study", study_uid)
+
+    def _found(self, level: str, uid: str) -> str | None:
         with self._edge():
-            found = self._checked(self.post("tools/lookup", data=series_uid)).json()
-            ids = [str(one["ID"]) for one in found if one["Type"] == "Series"]
+            found = self._checked(self.post("tools/lookup", data=uid)).json()
+            ids = [str(one["ID"]) for one in found if one["Type"] == level]
         return ids[0] if ids else None
 
     def series_info(self, orthanc_id: str) -> Mapping[str, Any]:
@@ -107,6 +114,25 @@ class OrthancClient(OrthancApiClient):  # type: ignore[misc]  # the library has 
                 text, revision = self.series.get_string_metadata_with_revision(series_id, name)
                 if text != value:
                     self.series.set_string_metadata(series_id, name, value, match_revision=revision)
+
+    def mark_study(self, study_id: str, *, on: Set[str], off: Set[str], metadata: str | None) -> None:
+        """Put labels on a study and take others off; what is as it should be stays untouched.
+
+        metadata: where they stand in an Orthanc that has no labels, parted by commas; None: it has labels
+        """
+        with self._edge():
+            if metadata is None:
+                there = set(self._checked(self.get(f"studies/{study_id}/labels")).json())
+                self.studies.add_labels(study_id, sorted(on - there))
+                self.studies.delete_labels(study_id, sorted(off & there))
+                return
+            text, revision = self.studies.get_string_metadata_with_revision(study_id, metadata)
+            there = set(filter(None, (text or "").split(",")))
+            wanted = there - off | on
+            if wanted and wanted != there:
+                self.studies.set_string_metadata(study_id, metadata, ",".join(sorted(wanted)), match_revision=revision)
+            elif not wanted and text is not None:
+                self.delete(f"studies/{study_id}/metadata/{metadata}", headers={"If-Match": revision or ""})
 
     def _json(self, path: str) -> Mapping[str, Any]:
         with self._edge():
