@@ -35,14 +35,10 @@ _TYPE_2: Final = (
     "StudyID"
 )
 # What only an image says of itself; a document names its sources as evidence (PS3.3 C.17.2.3).
-_OF_IMAGES: Final = [
-    "ImageType",
-    "DerivationDescription",
-    "DerivationCodeSequence",
-    "ReferencedSeriesSequence",
-    "BitsAllocated",
-    "SourceImageSequence",
-]
+_OF_IMAGES: Final = keep.tags(
+    "ImageType DerivationDescription DerivationCodeSequence ReferencedSeriesSequence SourceImageSequence"
+)
+_BITS_ALLOCATED: Final = 0x00280100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +99,12 @@ class Work:
     def slices(self) -> tuple[Source, ...]:
         """The sources with what their functional groups say. Raises Refuse where these can't be read."""
         return source_slices.read(self.paths, self.frames)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) of the sources."""
+        rows, columns = (part10.text(self.headers[0].dataset, keyword) for keyword in ("Rows", "Columns"))
+        return len(self.headers), int(rows or 0), int(columns or 0)
 
     def form(self, name: str) -> Job:
         """The job as an object of a form tells it.
@@ -219,27 +221,12 @@ def labelled(
     said = provenance.common(job, sources, study_uid, sop_class_uid=triage_codes.FORMS[form].sop_class_uid, form=form)
     said.SOPInstanceUID, said.InstanceNumber = job.object_uid(study_uid, form, index), index
     own = template.encode(said)
-    for keyword in _OF_IMAGES if tags is DOCUMENT else ():
-        own.pop(next(iter(keep.tags(keyword))), None)
+    own.pop(_BITS_ALLOCATED, None)  # those of the object, not of an image like its source
+    for tag in _OF_IMAGES if tags is DOCUMENT else ():
+        own.pop(tag, None)
     joined = template.encode(made)
     joined.pop(0x00080005, None)  # of the source, or none: what it calls its texts is what they are
     joined |= kept(sources[0], tags) | own
     images = provenance.Images(job, sources, study_uid, Places(job, sources))
     joined[0x0018A001] = template.sequence(0x0018A001, images.equipment(sources[0]))
     return joined
-
-
-def named(
-    job: Job, study_uid: str, form: str, index: int, source: Source, written: tuple[Path, str, int]
-) -> dict[str, Any]:
-    """One instance of a reply; `written`: path, SHA-256 and how many bytes."""
-    path, digest, size = written
-    return {
-        "form": form,
-        "sop_instance_uid": job.object_uid(study_uid, form, index),
-        "sop_class_uid": triage_codes.FORMS[form].sop_class_uid,
-        "path": str(path),
-        "bytes": size,
-        "sha256": digest,
-        "source_sop_instance_uid": source.sop_instance_uid,
-    }

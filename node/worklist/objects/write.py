@@ -4,12 +4,17 @@ Two runs of one request write the same bytes: times come from the job, UIDs are 
 a clock or draws at random is replaced.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from node.dicom import triage_codes
 from node.dicom.files import Batch
+from node.dicom.source_slices import Source
 from node.errors import Refuse
-from node.worklist.objects import report
-from node.worklist.objects.work import Work, named
+from node.worklist.objects import capture, keys, report
+from node.worklist.objects.maps_file import MapsFile
+from node.worklist.objects.work import Work
 
 FORMS: Final = ("report", "capture", "keys", "map", "segment", "classic")
 
@@ -30,16 +35,57 @@ def write_objects(request: dict[str, Any]) -> dict[str, Any]:
     work, wanted = Work.of(request), list(dict.fromkeys(request["objects"]))
     if "report" not in wanted or not set(wanted) <= set(FORMS):
         raise Refuse(f"{', '.join(wanted) or 'nothing'} are no objects of a triage; a report is always one of them.")
-    instances: list[dict[str, Any]] = []
+    if "keys" in wanted and "capture" not in wanted:
+        raise Refuse("Key objects point at a capture, which is not asked for.")
     with Batch(work.out) as batch:
-        job = work.form(report.FORM)
-        digest, size = batch.write(report.FILE_NAME, [report.report(work)])
-        written = work.out / report.FILE_NAME, digest, size
-        instances.append(named(job, work.study_uid, report.FORM, 1, work.headers[0], written))
+        writing = _Writing(work=work, batch=batch)
+        writing.put("report", 1, report.FILE_NAME, [report.report(work)], work.headers[0])
+        if set(wanted) & {"capture", "map", "segment", "classic"}:
+            with maps_of(work) as maps:
+                writing.images(wanted, maps)
+        if "keys" in wanted:
+            captured = [one["sop_instance_uid"] for one in writing.instances if one["form"] == "capture"]
+            top = work.headers[work.assessment.slices[0]]
+            writing.put("keys", 1, keys.FILE_NAME, [keys.keys(work, captured)], top)
     return {
         "report_uid": work.job.object_uid(work.study_uid, report.FORM),
         "series_instance_uid": work.job.series_uid(work.study_uid),
         "series_instance_uids": {form: work.job.series_uid(work.study_uid, form) for form in wanted},
-        "series_description": job.marker,
-        "instances": instances,
+        "series_description": triage_codes.REPORT.marker,
+        "instances": writing.instances,
     }
+
+
+def maps_of(work: Work) -> MapsFile:
+    """The maps of a request. Raises Refuse if it has none."""
+    if work.maps is None:
+        raise Refuse("There are no maps to make images of.")
+    return MapsFile(work.maps, work.out / ".maps", work.shape)
+
+
+@dataclass(kw_only=True)
+class _Writing:
+    """The objects of one request on their way to the disk; `instances` as in the reply."""
+
+    work: Work
+    batch: Batch
+    instances: list[dict[str, Any]] = field(default_factory=list)
+
+    def put(self, form: str, index: int, name: str, pieces: Iterable[bytes | memoryview], source: Source) -> None:
+        digest, size = self.batch.write(name, pieces)
+        self.instances.append(
+            {
+                "form": form,
+                "sop_instance_uid": self.work.job.object_uid(self.work.study_uid, form, index),
+                "sop_class_uid": triage_codes.FORMS[form].sop_class_uid,
+                "path": str(self.work.out / name),
+                "bytes": size,
+                "sha256": digest,
+                "source_sop_instance_uid": source.sop_instance_uid,
+            }
+        )
+
+    def images(self, wanted: list[str], maps: MapsFile) -> None:
+        if "capture" in wanted:
+            for shot, written in capture.capture(self.work, maps.array("region")):
+                self.put("capture", shot.index, shot.file_name, [written], shot.sources[0])
