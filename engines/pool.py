@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,7 @@ class EnginePool:
     ready:   called with each engine after it was loaded, before anybody gets it; what it raises, `use` raises
     budget:  bytes that all loaded engines may hold together
     wait_s:  how long `use` waits for others to give an engine back when only that would make room
+    keep:    names of engines that are never unloaded to make room: who needs them must not wait for a load
     """
 
     def __init__(
@@ -50,8 +51,9 @@ class EnginePool:
         budget: int,
         ready: Callable[[Engine], object] = lambda engine: None,
         wait_s: float = 600.0,
+        keep: Collection[str] = (),
     ) -> None:
-        self._opening, self._ready = opening, ready
+        self._opening, self._ready, self._keep = opening, ready, frozenset(keep)
         self._budget, self._wait_s = budget, wait_s
         self._slots: OrderedDict[_Key, _Slot] = OrderedDict()  # least recently used first
         self._known: dict[_Key, int] = {}  # sizes that were measured, also of engines that are gone
@@ -141,14 +143,17 @@ class EnginePool:
     def _make_room(self, key: _Key, spec: EngineSpec) -> bool:
         """Unload idle engines, least recently used first, until this one fits; False: only engines in use are left."""
         needed = self._known.get(key) or _least(spec)
-        if needed > self._budget:
+        kept = {name: slot.size for (name, _), slot in self._slots.items() if name in self._keep}
+        if needed + sum(kept.values()) > self._budget:
+            beside = f", beside {_mb(sum(kept.values()))} MB of {', '.join(sorted(kept))}" if kept else ""
             raise TooLarge(
-                f"Engine {spec.name} takes {_mb(needed)} MB; engines.memory_mb gives all engines together "
+                f"Engine {spec.name} takes {_mb(needed)} MB{beside}; engines.memory_mb gives all engines together "
                 f"{self._budget >> 20} MB.",
                 fix="Raise engines.memory_mb.",
             )
         while sum(slot.size for slot in self._slots.values()) + needed > self._budget:
-            idle = next((other for other, slot in self._slots.items() if not slot.users), None)
+            free = (other for other, slot in self._slots.items() if not slot.users and other[0] not in self._keep)
+            idle = next(free, None)
             if idle is None:
                 return False
             self._unload(idle)

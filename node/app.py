@@ -3,7 +3,7 @@
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -197,11 +197,11 @@ def backend_of(settings: Settings) -> BackendSettings:
     )
 
 
-def pool_of(settings: Settings) -> EnginePool:
-    """The engines of a worker; each has to give its known answers whenever it is loaded."""
+def pool_of(settings: Settings, *, keep: Collection[str] = ()) -> EnginePool:
+    """The engines of a worker; each has to give its known answers whenever it is loaded. keep: stay once loaded"""
     choice = backend_of(settings)
     budget = settings.engines.memory_mb << 20
-    return EnginePool(lambda spec: open_engine(spec, choice), budget=budget, ready=require)
+    return EnginePool(lambda spec: open_engine(spec, choice), budget=budget, ready=require, keep=keep)
 
 
 def planes_of(settings: Settings, spool: Spool) -> Planes:
@@ -304,5 +304,6 @@ def intake_of(settings: Settings, records: Records, spool: Spool, child: Child) 
     )
 
 
-def decoder_of(settings: Settings, *, doing: str = "Decoding") -> Child:
-    return Child(memory_mb=settings.decoder.memory_mb, seconds=settings.decoder.seconds, doing=doing)
+def decoder_of(settings: Settings, *, doing: str = "Decoding", nice: int = 0, urgent: Child | None = None) -> Child:
+    limits = settings.decoder
+    return Child(memory_mb=limits.memory_mb, seconds=limits.seconds, doing=doing, nice=nice, urgent=urgent)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import node.errors
+from node import lane
 from node.errors import NodeError, Refuse, Retry
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -33,24 +34,37 @@ class Child:
     memory_mb: address space of the child (RLIMIT_AS)
     seconds:   wall-clock and CPU limit of one request
     doing:     what messages call its work
+    nice:      by how much it stands back for others who want a core (nice(2)), 0 to 19
+    urgent:    another child that gets the requests of the urgent lane, so that they wait for none of this one's
     """
 
-    def __init__(self, *, memory_mb: int, seconds: float, doing: str = "Decoding") -> None:
+    def __init__(
+        self,
+        *,
+        memory_mb: int,
+        seconds: float,
+        doing: str = "Decoding",
+        nice: int = 0,
+        urgent: "Child | None" = None,
+    ) -> None:
         self._memory_mb, self._seconds, self._doing = memory_mb, seconds, doing
+        self._nice, self._urgent = nice, urgent
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
         # The child dies with the thread that started it (prctl(2)): this one lives as long as the object.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="child-starter")
 
-    def warm(self) -> None:
-        """Start the child now and wait until its imports are done."""
-        self.call("node.dicom.compare:ready", {})
+    def warm(self, *modules: str) -> None:
+        """Start the child now and wait until its imports are done. modules: what it is to import beside decoding"""
+        self.call("node.dicom.compare:ready", {"modules": modules})
 
     def call(self, function: str, request: dict[str, Any]) -> dict[str, Any]:
         """Run `package.module:function` with a request.
 
         raises: the same NodeError that the function raised; Refuse if the child died or ran out of time
         """
+        if self._urgent is not None and lane.is_urgent():
+            return self._urgent.call(function, request)
         with self._turn:
             process = self._running()
             line = json.dumps({"function": function, "request": request}).encode() + b"\n"
@@ -87,7 +101,7 @@ class Child:
         return self._process
 
     def _start(self) -> subprocess.Popen[bytes]:
-        limits = [str(self._memory_mb), str(int(self._seconds)), str(os.getpid())]
+        limits = [str(self._memory_mb), str(int(self._seconds)), str(os.getpid()), str(self._nice)]
         command = [sys.executable, "-m", "node.child", *limits]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  ourselves
 
@@ -124,8 +138,9 @@ class Child:
 
 def main() -> None:
     """Serve requests from standard input until it closes."""
-    memory_mb, seconds, parent = (int(text) for text in sys.argv[1:4])
+    memory_mb, seconds, parent, nice = (int(text) for text in sys.argv[1:5])
     die_with_parent(parent)
+    os.nice(nice)
     warnings.simplefilter("ignore")  # pydicom's quote values of the data set, and standard error is the node's log
     limit = memory_mb << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -23,19 +23,22 @@ from node.peers.dimse.connect import Address
 from node.processing import Work
 from node.processing.arrays import Arrays
 from node.processing.eager import Eager
+from node.processing.following import Followings
+from node.processing.lanes import Lanes
 from node.processing.making import Making
 from node.processing.outputs import Outputs
 from node.processing.parts import Parts
+from node.processing.precedence import Precedence
 from node.processing.routing import Router
 from node.processing.triage_outputs import TriageOutputs
 from node.processing.triaging import Triaging
 from node.purge import purge
-from node.records import commitments, deliveries, jobs, sets
+from node.records import commitments, deliveries, jobs
 from node.records.database import Records, url
 from node.settings import DicomDestination, Settings
-from node.stages.assemble import Assembler
 from node.stages.deliver import Deliverer
 from node.stages.infer import Inference
+from node.starting import Starting
 from node.worklist import standing
 from node.worklist.scanners import scanner_of
 from pipelines.pipeline import Pipeline
@@ -44,6 +47,8 @@ _TICK_S: Final = 0.15
 _RESUME_EVERY_S: Final = 2.0
 _PURGE_EVERY_S: Final = 3600.0
 _KNOWN_ANSWERS_EVERY_S: Final = 24 * 3600.0
+_NICE: Final = 10  # of children, where another one is for triage: about a tenth of a core that both want
+_WARM_FOR_TRIAGE: Final = ("node.worklist.objects.write",)
 
 
 class Worker:
@@ -89,15 +94,23 @@ class Worker:
             deliveries.end_unknown(
                 connection, {destination.name for destination in settings.destinations}, at=time.time()
             )
-        child = stack.enter_context(contextlib.closing(app.decoder_of(settings)))
+        triages = {one.engine for one in pipelines.values() if one.triage is not None}
+        urgent, nice = None, 0
+        if triages:
+            nice = _NICE
+            urgent = stack.enter_context(contextlib.closing(app.decoder_of(settings)))
+            urgent.warm(*_WARM_FOR_TRIAGE)
+        child = stack.enter_context(contextlib.closing(app.decoder_of(settings, nice=nice, urgent=urgent)))
         child.warm()
-        pool = stack.enter_context(contextlib.closing(app.pool_of(settings)))
+        pool = stack.enter_context(contextlib.closing(app.pool_of(settings, keep=triages)))
+        precedence = Precedence()
         self.inference = Inference(
             pool,
             specs,
             failed=lambda name: METRICS.engine_checks_failed.labels(engine=name).inc(),
             away=lambda name: METRICS.engine_waits.labels(engine=name).inc(),
             wait_s=settings.engines.triton_wait_s,
+            precedence=precedence,
         )
         try:
             self.inference.known_answers()
@@ -116,7 +129,15 @@ class Worker:
             synthesis=app.synthesis_of(settings, self._more),
             clock=time.time,
         )
-        self.assembler = Assembler(self.records, settings.assemble, clock=time.time, ask=self._ask(address))
+        self.starting = Starting(
+            records=self.records,
+            settings=settings.assemble,
+            rules=settings.rules,
+            pipelines=pipelines,
+            precedence=precedence,
+            ask=self._ask(address),
+            clock=time.time,
+        )
         facts = {
             "node_version": version("imaging-node"),
             "station_name": settings.node.station_name,
@@ -137,7 +158,7 @@ class Worker:
         planes = app.planes_of(settings, spool) if settings.engines.eager else None
         maker = app.maker_of(settings)
         if planes is not None:
-            ahead = stack.enter_context(contextlib.closing(app.decoder_of(settings)))
+            ahead = stack.enter_context(contextlib.closing(app.decoder_of(settings, nice=nice)))
             self.eager = Eager(
                 records=self.records,
                 spool=spool,
@@ -149,8 +170,10 @@ class Worker:
                 specs=specs,
                 maker=maker,
                 clock=time.time,
+                rest=precedence.give_way,
             )
             stack.enter_context(self.eager)
+            stack.callback(precedence.close)
         making = Making(
             records=self.records,
             spool=spool,
@@ -161,8 +184,11 @@ class Worker:
             leave=lambda series, recipe: None if self.eager is None else self.eager.leave(series, recipe),
             progress=self._progress,
             clock=time.time,
+            followings=Followings(precedence.give_way),
         )
-        arrays = Arrays(spool=spool, child=child, registrar=lambda: app.decoder_of(settings, doing="Registration"))
+        arrays = Arrays(
+            spool=spool, child=child, registrar=lambda: app.decoder_of(settings, doing="Registration", nice=nice)
+        )
         triaging = Triaging(
             records=self.records,
             router=self.router,
@@ -193,6 +219,7 @@ class Worker:
                 outputs=outputs,
                 inference=self.inference,
                 making=making,
+                lanes=Lanes(records=self.records, pipelines=pipelines, precedence=precedence),
                 deliverer=deliverer,
                 pipelines=pipelines,
                 specs=specs,
@@ -211,7 +238,8 @@ class Worker:
         stack.callback(DBOS.destroy)
         stack.callback(self.inference.close)
         DBOS.launch()
-        flow.register_queues([destination.name for destination in settings.destinations])
+        flow.register_queues([one.name for one in settings.destinations], urgent=bool(triages))
+        stack.enter_context(self.starting)
 
     def _ask(self, address: Callable[[DicomDestination], Address]) -> Callable[[str, str], int | None] | None:
         if self._settings.assemble.ask is None:
@@ -228,13 +256,7 @@ class Worker:
         everything_is_here: no more will come, from now on
         """
         self._everything_is_here |= everything_is_here
-        self.assembler.freeze_complete(everything_is_here=everything_is_here)
-        with self.records.read() as connection:
-            waiting = sets.to_start(connection)
-        for set_id, run in waiting:
-            flow.start(set_id, run)
-            with self.records.write() as connection:
-                sets.started(connection, set_id, run)
+        self.starting.look(everything_is_here=everything_is_here)
         with self.records.read() as connection:
             released = jobs.to_release(connection)
         for job_id, times in released:
@@ -294,6 +316,6 @@ class Worker:
             self.tick()
 
     def _triages(self) -> bool:
-        """Whether there is a rule for triage whose engine is on."""
-        triaging = [one for one in self.router.pipelines.values() if getattr(one, "assess", None) is not None]
-        return any(one.engine not in self.inference.off for one in triaging)
+        """Whether there is a rule for triage whose engine is on, and no urgent case waits too long."""
+        engines = {one.engine for one in self.router.pipelines.values() if one.triage is not None}
+        return bool(engines - self.inference.off.keys()) and not self.starting.is_stuck()

@@ -1,5 +1,6 @@
 """Small jobs of the child beside decoding and deriving."""
 
+import importlib
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,12 @@ __all__ = ["decode", "derive", "ready", "same_pixels"]
 
 
 def ready(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer once this module's imports are done, so that the first series does not wait for them."""
+    """Answer once this module's imports are done, so that the first series does not wait for them.
+
+    request: modules, names of more that are to be imported
+    """
+    for name in request.get("modules", ()):
+        importlib.import_module(name)
     return {}
 
 

@@ -18,6 +18,7 @@ from node.log import log
 from node.metrics import METRICS, count_verdicts
 from node.prepared import Prepared
 from node.processing.arrays import Arrays
+from node.processing.lanes import Lanes
 from node.processing.making import Making
 from node.processing.mapped import mapped
 from node.processing.outputs import Outputs
@@ -54,6 +55,7 @@ class Work:
     inference: Inference
     making: Making
     triaging: Triaging
+    lanes: Lanes
     deliverer: Deliverer
     pipelines: Mapping[str, Pipeline]
     specs: Mapping[str, EngineSpec]

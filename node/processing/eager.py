@@ -57,6 +57,7 @@ class Eager:
     child: a decoder of its own, so that no complete series waits for it
     maker: as `app.maker_of` says
     clock: seconds since the epoch
+    rest:  called before slices are decoded; it may take its time
     """
 
     def __init__(
@@ -72,10 +73,11 @@ class Eager:
         specs: Mapping[str, EngineSpec],
         maker: str,
         clock: Callable[[], float],
+        rest: Callable[[], object] = lambda: None,
     ) -> None:
         self._records, self._spool, self._child, self._planes = records, spool, child, planes
         self._inference, self._rules, self._pipelines, self._specs = inference, rules, pipelines, specs
-        self._maker, self._clock = maker, clock
+        self._maker, self._clock, self._rest = maker, clock, rest
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._series: dict[str, _Series] = {}
@@ -124,6 +126,7 @@ class Eager:
         if not batch or not self._planes.has_room():
             self._closed.wait(_LOOK_EVERY_S)
             return
+        self._rest()
         slices = [
             [str(self._spool.path(one.instance.file)), 0, str(self._planes.source(one.instance))] for one in batch
         ]

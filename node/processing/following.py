@@ -20,10 +20,11 @@ class Following:
     Only the verdict counts, and it is given over the whole series: what was not measured here, `report` measures.
 
     early: writes the objects of slices before the verdict; None where none may be
+    rest:  called before each slice that is measured or written; it may take its time
     """
 
-    def __init__(self, judging: Judging, early: Early | None) -> None:
-        self._judging, self.early = judging, early
+    def __init__(self, judging: Judging, early: Early | None, rest: Callable[[], object] = lambda: None) -> None:
+        self._judging, self.early, self._rest = judging, early, rest
         self._made: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._measured: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._measuring = [threading.Thread(target=self._measure, daemon=True) for _ in range(_MEASURING)]
@@ -72,6 +73,7 @@ class Following:
         while (index := line.get()) is not None:
             try:
                 if not broken:
+                    self._rest()
                     do(index)
             except NodeError as error:  # an engine that is away: `report` meets it again and waits or says so
                 broken = True
@@ -82,16 +84,20 @@ class Following:
 
 
 class Followings:
-    """Those of the jobs that are between `infer` and `derive` in this process."""
+    """Those of the jobs that are between `infer` and `derive` in this process.
 
-    def __init__(self) -> None:
+    rest: as `Following` has it
+    """
+
+    def __init__(self, rest: Callable[[], object] = lambda: None) -> None:
+        self._rest = rest
         self._of: dict[str, Following] = {}
         self._lock = threading.Lock()
 
     def begin(self, job_id: str, judging: Judging, early: Early | None) -> Following:
         """Another one for a job takes the place of the one before it."""
         self.end(job_id)
-        following = Following(judging, early)
+        following = Following(judging, early, self._rest)
         with self._lock:
             self._of[job_id] = following
         return following

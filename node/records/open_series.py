@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, union
 
 from node.records.tables import ASSOCIATIONS, EVIDENCE, INSTANCES, SERIES
 
@@ -72,6 +72,19 @@ def headers(connection: Connection, series_uid: str) -> list[dict[str, tuple[str
     return [
         {keyword: tuple(texts) for keyword, texts in header.items()}
         for header in connection.execute(query).scalars().all()
+    ]
+
+
+def ends(connection: Connection, series_uid: str) -> list[tuple[dict[str, tuple[str, ...]], str]]:
+    """What the scan kept of the first and of the newest instance of a series, with their SOP Class UIDs."""
+    of_series = select(INSTANCES.c.id).where(INSTANCES.c.series_uid == series_uid)
+    first, newest = (of_series.order_by(order).limit(1) for order in (INSTANCES.c.id, INSTANCES.c.id.desc()))
+    query = select(INSTANCES.c.header, INSTANCES.c.sop_class_uid).where(
+        INSTANCES.c.id.in_(union(first.subquery().select(), newest.subquery().select()))
+    )
+    return [
+        ({keyword: tuple(texts) for keyword, texts in row.header.items()}, row.sop_class_uid)
+        for row in connection.execute(query).all()
     ]
 
 

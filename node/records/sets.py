@@ -18,11 +18,18 @@ def digest(members: Sequence[Instance]) -> str:
     return hashlib.sha256("\n".join("\x1f".join(pair) for pair in pairs).encode()).hexdigest()
 
 
-def freeze(connection: Connection, members: Sequence[tuple[int, Instance]], *, evidence: str, at: float) -> str | None:
-    """Make a set of everything received of a series. Returns its id; None if another slice came meanwhile."""
+def freeze(
+    connection: Connection, members: Sequence[tuple[int, Instance]], *, evidence: str, at: float, urgent: bool = False
+) -> str | None:
+    """Make a set of everything received of a series.
+
+    urgent:  whether it overtakes the others
+    returns: its id; None if another slice came meanwhile, or somebody else froze these
+    """
     series_uid = members[0][1].series_uid
-    count = connection.execute(select(SERIES.c.instances).where(SERIES.c.series_uid == series_uid)).scalar_one()
-    if count != len(members):
+    query = select(SERIES.c.instances, SERIES.c.frozen).where(SERIES.c.series_uid == series_uid)
+    count, frozen = connection.execute(query).one()
+    if count != len(members) or frozen == count:
         return None
     version = connection.execute(select(func.count()).where(SETS.c.series_uid == series_uid)).scalar_one() + 1
     set_id = digest([member for _, member in members])
@@ -34,6 +41,7 @@ def freeze(connection: Connection, members: Sequence[tuple[int, Instance]], *, e
             state=SetState.FROZEN,
             evidence=evidence,
             reasons={},
+            urgent=int(urgent),
             last_received_at=max(member.received_at for _, member in members),
             frozen_at=at,
         )
@@ -68,9 +76,13 @@ def route(connection: Connection, set_id: str, *, state: SetState, reasons: dict
     connection.execute(update(SETS).where(SETS.c.id == set_id).values(state=state, reasons=reasons))
 
 
-def to_start(connection: Connection) -> list[tuple[str, int]]:
-    """Sets whose newest run has no workflow yet: (id, run)."""
-    query = select(SETS.c.id, SETS.c.run).where(SETS.c.run > SETS.c.started_run).order_by(SETS.c.frozen_at)
+def to_start(connection: Connection, *, urgent: bool) -> list[tuple[str, int]]:
+    """Sets whose newest run has no workflow yet, the oldest first: (id, run).
+
+    urgent: those that overtake the others, or the others
+    """
+    waiting = (SETS.c.run > SETS.c.started_run) & (SETS.c.urgent == int(urgent))
+    query = select(SETS.c.id, SETS.c.run).where(waiting).order_by(SETS.c.frozen_at)
     return [(row.id, row.run) for row in connection.execute(query).all()]
 
 

@@ -16,6 +16,7 @@ from node.log import log
 from node.records import evidence, instances, open_series, sets
 from node.records.database import Records
 from node.records.evidence import Evidence
+from node.records.instances import Instance
 from node.records.open_series import OpenSeries
 from node.settings import Assemble
 
@@ -49,6 +50,8 @@ class Assembler:
 
     ask:    Number of Series Related Instances at the archive for a Series Instance UID; None if it does not know.
             Raises Retry if it cannot be reached: the other evidence decides then.
+    mine:   which of the open series are this one's to look at
+    urgent: whether a complete set overtakes the others
     """
 
     def __init__(
@@ -58,8 +61,11 @@ class Assembler:
         *,
         clock: Callable[[], float],
         ask: Callable[[str, str], int | None] | None = None,
+        mine: Callable[[OpenSeries], bool] = lambda series: True,
+        urgent: Callable[[Sequence[Instance]], bool] = lambda members: False,
     ) -> None:
         self._records, self._settings, self._clock, self._ask = records, settings, clock, ask
+        self._mine, self._urgent = mine, urgent
         self._broken: dict[str, int] = {}  # series -> how many instances it had when looking at it broke
         self._known: dict[str, _Known] = {}
 
@@ -69,7 +75,9 @@ class Assembler:
         everything_is_here: the caller knows that no more will come
         """
         with self._records.read() as connection:
-            waiting = open_series.every(connection)
+            every = open_series.every(connection)
+        waiting = [series for series in every if self._mine(series)]
+        with self._records.read() as connection:
             words = open_series.spoken_of(connection) if waiting else {}
             senders = open_series.open_senders(connection) if waiting else {}
         self._known = {uid: self._known[uid] for one in waiting if (uid := one.series_uid) in self._known}
@@ -194,6 +202,8 @@ class Assembler:
         return Complete(evidence=reason) if count == series.instances else Waiting(reason=reason)
 
     def _freeze(self, series: OpenSeries, complete: Complete) -> str | None:
-        with self._records.write() as connection:
+        with self._records.read() as connection:
             members = instances.of_series(connection, series.series_uid)
-            return sets.freeze(connection, members, evidence=complete.evidence, at=self._clock())
+        urgent = self._urgent([member for _, member in members])
+        with self._records.write() as connection:
+            return sets.freeze(connection, members, evidence=complete.evidence, at=self._clock(), urgent=urgent)

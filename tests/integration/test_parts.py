@@ -148,7 +148,7 @@ def test_arrays_of_a_part_are_made_again_after_a_restart_of_the_machine(
 ) -> None:
     receive(settings, records, two_phases(tmp_path / "scan"))
     with Worker(settings) as worker:
-        worker.assembler.freeze_complete(everything_is_here=True)
+        worker.starting.freeze(everything_is_here=True)
         with records.read() as connection:
             (set_id,) = [row[0] for row in connection.exec_driver_sql("SELECT id FROM sets").all()]
         work = flow.bound()
