@@ -110,8 +110,31 @@ def _superres(spec: EngineSpec, index: int, generator: np.random.Generator) -> M
     return {tensor.name: (np.rint(made * 256.0) / 256.0)[None].astype(np.float32)}
 
 
+def _triage(spec: EngineSpec, index: int, generator: np.random.Generator) -> Mapping[str, NDArray[Any]]:
+    """A brain of whole HU with ventricles and a bleeding, nothing outside of it; another place of the grid each."""
+    rows, columns = spec.inputs[0].shape[2:]
+    assert isinstance(rows, int)
+    assert isinstance(columns, int)
+    down, right = np.mgrid[-1.0 : 1.0 : rows * 1j, -1.0 : 1.0 : columns * 1j]
+    mask = (down / 0.62) ** 2 + (right / 0.55) ** 2 < 1.0
+    hu = np.full((3, rows, columns), 32.0)
+    for y, x, high, wide, value in (
+        (-0.05, -0.12, 0.3, 0.06, 6.0),
+        (-0.05, 0.12, 0.3, 0.06, 6.0),
+        (0.2, 0.3, 0.1, 0.12, 65.0),
+    ):
+        hu[:, ((down - y) / high) ** 2 + ((right - x) / wide) ** 2 < 1.0] = value
+    hu = np.rint(hu + generator.normal(0.0, 4.0, hu.shape)) * mask
+    return {
+        "slices": hu[None].astype(np.float32),
+        "mask": mask[None, None].astype(np.float32),
+        "place": np.array([12 + 7 * index], dtype=np.int64),
+    }
+
+
 _SPECIAL: Final[Mapping[str, Callable[[EngineSpec, int, np.random.Generator], Mapping[str, NDArray[Any]]]]] = {
     "ct_kernel": _kernel,
+    "head_ct_triage": _triage,
     "mr_postcontrast": _contrast,
     "mra_superres": _superres,
 }

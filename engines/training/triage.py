@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engines.head import HeadStack
 from engines.networks.anomaly_dae import CELL, COLUMNS, PLACES, ROWS, AnomalyDae
 from engines.training.sources import Role
 from engines.training.triage_corrupt import corrupt, pushed, soft_ellipses
@@ -33,7 +34,7 @@ def normal_mean(stacks: list[Stack]) -> Tensor:
     return torch.from_numpy(mean.astype(np.float32))
 
 
-def near(stack: Stack, place: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def near(stack: Stack | HeadStack, place: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The slice with the one below and above it, edges repeated: HU and mask, (3, y, x)."""
     at = np.clip([place - 1, place, place + 1], 0, PLACES - 1)
     mask = stack.mask[at].astype(np.float32)

@@ -95,10 +95,11 @@ def load_judged(path: Path) -> Judged:
         )
 
 
-def prepare(cases: Path, stacks: Path) -> int:
-    """Bring every case that is not there to the grid; returns how many heads were not found or did not fit."""
-    refused = 0
+def prepare(cases: Path, stacks: Path, refused: set[str]) -> None:
+    """Bring every case that is not there to the grid; `refused` gains heads that were not found or did not fit."""
     for path in all_of(cases):
+        if path.stem in refused:
+            continue
         case = read(path)
         mark = "" if case.kind is Kind.NORMAL else LESION
         made = stacks / f"{mark}{path.stem}.npz"
@@ -108,7 +109,7 @@ def prepare(cases: Path, stacks: Path) -> int:
             stack, truth = on_grid(case)
         except (NoBrain, NotAligned) as error:
             print(f"{path.stem} ({case.kind}): {error}")
-            refused += 1
+            refused.add(path.stem)
             continue
         assert path.name.startswith(role_of(case.head))
         put(
@@ -121,7 +122,6 @@ def prepare(cases: Path, stacks: Path) -> int:
             kind=str(case.kind),
             volume_ml=case.volume_ml,
         )
-    return refused
 
 
 def main() -> None:
@@ -132,8 +132,9 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.to.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + 60.0 * arguments.minutes
+    refused: set[str] = set()
     while True:
-        prepare(arguments.cases, arguments.to)
+        prepare(arguments.cases, arguments.to, refused)
         if time.monotonic() > until:
             return
         time.sleep(5.0)

@@ -1,0 +1,278 @@
+"""Fit and calibrate the score of the triage, and write it down.
+
+    python -m engines.training.triage_score RUN/tables STACKS
+
+after engines.training.triage_tables and the export: writes pipelines/head_ct_triage_limits.py, and the block of the
+score in engines/cards/head_ct_triage.md. Only simulated examinations of heads 01 to 04: the logistic on those of heads
+01 to 03 and every other one of head 04, calibration, threshold and percentiles on the rest of head 04. Each head is
+judged with the tables of the three others.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from engines.head import NAMES, features, z_map
+from engines.head_features import NORMAL, Normal
+from engines.head_score import Score, transformed
+from engines.networks.anomaly_dae import CELL
+from engines.store import load_spec
+from engines.training.headct import Kind
+from engines.training.triage_export import NAME
+from engines.training.triage_fit import area, balanced, isotonic, logistic, percentiles
+from engines.training.triage_stacks import judged_paths, load_judged
+from engines.training.triage_tables import NEW_HEAD, Cells
+
+ROOT = Path(__file__).parents[2]
+LIMITS = ROOT / "pipelines" / "head_ct_triage_limits.py"
+CARD = ROOT / "engines" / "cards" / f"{NAME}.md"
+BEGIN, END = "<!-- score: python -m engines.training.triage_score -->", "<!-- end of score -->"
+SPECIFICITY = 0.9
+FREE = frozenset({"csf_volume_z"})  # too much and too little CSF may both be wrong; nothing else lowers the score
+TRAINED_WEIGHT = 0.3  # of the heads that trained the network, in the fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One examination: its figures, and whether the strongest place lies in the lesion (within 5 px)."""
+
+    name: str
+    group: str
+    kind: Kind
+    volume_ml: float
+    features: dict[str, float]
+    hit: bool
+
+    @property
+    def abnormal(self) -> bool:
+        """Whether there is something to find."""
+        return self.kind is not Kind.NORMAL
+
+    @property
+    def fits(self) -> bool:
+        """Whether the logistic sees it; else it calibrates."""
+        return self.group != NEW_HEAD or int(self.name.rpartition("_")[2].partition("-")[0]) % 2 == 0
+
+
+def enlarged(cells: Cells) -> NDArray[np.float32]:
+    """A table at full resolution, as the graph makes it: (32, 224, 192)."""
+    table = torch.from_numpy(np.ascontiguousarray(cells, dtype=np.float32))[:, None]
+    made: NDArray[np.float32] = F.interpolate(table, scale_factor=float(CELL), mode="bilinear")[:, 0].numpy()
+    return made
+
+
+def measured(tables: Path, stacks: Path) -> list[Row]:
+    """Every stack that the network has seen, judged with the tables of the other heads."""
+    rows, loaded = [], {}
+    for path in judged_paths(stacks):
+        seen = tables / "seen" / path.name
+        if not seen.exists():
+            continue
+        judged = load_judged(path)
+        if judged.group not in loaded:
+            with np.load(tables / f"without-{judged.group}.npz") as arrays:
+                loaded[judged.group] = (
+                    enlarged(arrays["mean"]), enlarged(arrays["sd"]), arrays["centre"], arrays["white"]
+                )  # fmt: skip
+        mean, sd, centre, white = loaded[judged.group]
+        with np.load(seen) as arrays:
+            healthy, pooled = arrays["healthy"].astype(np.float32), arrays["pooled"]
+        shown = judged.stack.mask.any(axis=(1, 2))
+        distance = np.sqrt(np.mean(((pooled - centre) @ white) ** 2, axis=1)) * shown
+        z = z_map(judged.stack, healthy, mean, sd)
+        # The plain constants: figures of CSF are brought to this run's normals afterwards.
+        found = features(judged.stack, healthy, z, distance.astype(np.float32), NORMAL)
+        rows.append(
+            Row(
+                name=path.stem,
+                group=judged.group,
+                kind=judged.kind,
+                volume_ml=judged.volume_ml,
+                features={name: float(found[name]) for name in NAMES},
+                hit=bool(judged.truth.any()) and _hits(z, judged.truth),
+            )
+        )
+    return rows
+
+
+def _hits(z: NDArray[np.float32], truth: NDArray[np.bool_]) -> bool:
+    """Whether the strongest z lies within 5 pixels of the lesion, in its slice or a neighbour."""
+    place, y, x = np.unravel_index(int(np.argmax(np.abs(z))), z.shape)
+    near = truth[max(place - 1, 0) : place + 2, max(y - 5, 0) : y + 6, max(x - 5, 0) : x + 6]
+    return bool(near.any())
+
+
+def with_csf(rows: Sequence[Row]) -> tuple[list[Row], Normal]:
+    """The figures of CSF in SDs of the normals of all heads, and what those are."""
+    shares = np.array(
+        [row.features["csf_volume_z"] * NORMAL.csf_sd + NORMAL.csf_mean for row in rows if not row.abnormal]
+    )
+    normal = Normal(csf_mean=round(float(shares.mean()), 4), csf_sd=round(float(max(shares.std(), 0.005)), 4))
+    made = []
+    for row in rows:
+        share = row.features["csf_volume_z"] * NORMAL.csf_sd + NORMAL.csf_mean
+        changed = {**row.features, "csf_volume_z": (share - normal.csf_mean) / normal.csf_sd}
+        made.append(Row(**{**{key: getattr(row, key) for key in Row.__dataclass_fields__}, "features": changed}))
+    return made, normal
+
+
+def fitted(rows: Sequence[Row], normal: Normal, engine_sha256: str) -> Score:
+    """The whole score."""
+    values = np.array([[transformed(name, row.features[name]) for name in NAMES] for row in rows])
+    abnormal = np.array([row.abnormal for row in rows])
+    fit = np.array([row.fits for row in rows])
+    new = np.array([row.group == NEW_HEAD for row in rows])
+    weight = np.where(new[fit], 1.0 - TRAINED_WEIGHT, TRAINED_WEIGHT) * _by_part(new[fit], abnormal[fit])
+    intercept, coefficients = logistic(
+        values[fit], abnormal[fit], weight / weight.sum(), [name in FREE for name in NAMES]
+    )
+    intercept, coefficients = round(intercept, 4), np.round(coefficients, 4)
+    logits = intercept + values @ coefficients
+    held = new & ~fit
+    knots = isotonic(logits[held], abnormal[held], balanced(abnormal[held]))
+    knots = [(round(at, 4), round(probability, 4)) for at, probability in knots]
+    at = float(np.quantile(logits[held & ~abnormal], SPECIFICITY))
+    threshold = float(np.interp(at, [knot[0] for knot in knots], [knot[1] for knot in knots]))
+    return Score(
+        engine_sha256=engine_sha256,
+        intercept=intercept,
+        coefficients=dict(zip(NAMES, coefficients.tolist(), strict=True)),
+        knots=tuple(knots),
+        threshold=round(threshold, 4),
+        normals=tuple(round(v, 4) for v in percentiles(logits[held & ~abnormal])),
+        csf_mean=normal.csf_mean,
+        csf_sd=normal.csf_sd,
+    )
+
+
+def _by_part(new: NDArray[np.bool_], abnormal: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Weights that give each of the four parts (new head or not, abnormal or not) the same."""
+    part = 2 * new + abnormal
+    count = np.bincount(part, minlength=4)
+    return np.asarray(1.0 / count[part], dtype=np.float64)
+
+
+def judged(rows: Sequence[Row], score: Score) -> dict[str, Any]:
+    """Figures of head 04, of what calibrated and of all of it: a first look, not what the card may claim."""
+    made: dict[str, Any] = {}
+    for part, chosen in (
+        ("calibration", [row for row in rows if row.group == NEW_HEAD and not row.fits]),
+        ("head 04", [row for row in rows if row.group == NEW_HEAD]),
+        ("heads 01 to 03", [row for row in rows if row.group != NEW_HEAD]),
+    ):
+        logits = np.array([score.logit(row.features) for row in chosen])
+        raised = np.array([score.probability(logit) >= score.threshold for logit in logits])
+        abnormal = np.array([row.abnormal for row in chosen])
+        kinds = {}
+        for kind in sorted({row.kind for row in chosen if row.abnormal}):
+            of = np.array([row.kind is kind for row in chosen])
+            kinds[str(kind)] = {
+                "n": int(of.sum()),
+                "auc": round(area(logits[~abnormal], logits[of]), 3),
+                "sensitivity": round(float(raised[of].mean()), 3),
+                "hit": round(float(np.mean([row.hit for row in chosen if row.kind is kind])), 3),
+            }
+        single = {
+            name: round(
+                area(*(np.array([row.features[name] for row in chosen])[of] for of in (~abnormal, abnormal))), 3
+            )
+            for name in NAMES
+        }
+        made[part] = {
+            "normal": int((~abnormal).sum()),
+            "abnormal": int(abnormal.sum()),
+            "auc": round(area(logits[~abnormal], logits[abnormal]), 3),
+            "specificity": round(float(1.0 - raised[~abnormal].mean()), 3),
+            "sensitivity": round(float(raised[abnormal].mean()), 3),
+            "hit": round(float(np.mean([row.hit for row in chosen if row.abnormal])), 3),
+            "kinds": kinds,
+            "auc of one feature": single,
+        }
+    return made
+
+
+def module(score: Score) -> str:
+    """The text of pipelines/head_ct_triage_limits.py."""
+
+    def rows(values: Sequence[str]) -> str:
+        return "".join(f"        {value},\n" for value in values)
+
+    coefficients = rows([f'"{name}": {value}' for name, value in score.coefficients.items()])
+    return (
+        '"""The score of head-ct-triage. Written by `python -m engines.training.triage_score`, not by hand."""\n\n'
+        "from engines.head_score import Score\n\n"
+        "LIMITS = Score(\n"
+        f'    engine_sha256="{score.engine_sha256}",\n'
+        f"    intercept={score.intercept},\n"
+        "    coefficients={\n"
+        f"{coefficients}"
+        "    },\n"
+        f"    knots=(\n{rows([str(knot) for knot in score.knots])}    ),\n"
+        f"    threshold={score.threshold},\n"
+        f"    normals=(\n{rows([str(value) for value in score.normals])}    ),\n"
+        f"    csf_mean={score.csf_mean},\n"
+        f"    csf_sd={score.csf_sd},\n"
+        ")\n"
+    )
+
+
+def block(score: Score, found: dict[str, Any]) -> str:
+    """What the card says of the score."""
+    lines = [
+        f"Of the network `{score.engine_sha256[:20]}…`. Logistic: intercept {score.intercept:g}, and",
+        "",
+        "| figure | coefficient |",
+        "|---|---:|",
+        *(f"| {name} | {value:g} |" for name, value in score.coefficients.items()),
+        "",
+        "Volumes go in as log(1 + mL).",
+        "",
+        f"Flag from {score.threshold:g} on. Calibration, straight between, level beyond:",
+        "",
+        "| logit | probability |",
+        "|---:|---:|",
+        *(f"| {at:.2f} | {probability:.3f} |" for at, probability in score.knots),
+        "",
+        "Head 04, simulated (half of it was fitted, the other half calibrated; **not** a measure of what a new head "
+        "gives):",
+        "",
+        "| part | normal | abnormal | AUC | specificity | sensitivity | strongest place in the lesion |",
+        "|---" * 7 + "|",
+    ]
+    for part, row in found.items():
+        cells = [f"{row[key]:g}" for key in ("normal", "abnormal", "auc", "specificity", "sensitivity", "hit")]
+        lines.append(f"| {part} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", type=Path, help="what engines.training.triage_tables wrote")
+    parser.add_argument("stacks", type=Path)
+    parser.add_argument("--dry", action="store_true", help="print, write nothing into the repository")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows, normal = with_csf(measured(arguments.tables, arguments.stacks))
+    score = fitted(rows, normal, "0" * 64 if arguments.dry else load_spec(NAME).sha256)
+    found = judged(rows, score)
+    print(json.dumps({"score": asdict(score), "figures": found}, indent=1, default=dict))
+    kept = [{**asdict(row), "kind": str(row.kind)} for row in rows]
+    (arguments.tables / "rows.json").write_text(json.dumps(kept), encoding="utf-8")
+    if arguments.dry:
+        return
+    LIMITS.write_text(module(score), encoding="utf-8")
+    text = CARD.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    CARD.write_text(f"{before}{BEGIN}\n{block(score, found)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
