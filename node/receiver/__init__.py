@@ -14,7 +14,7 @@ from node import app
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.intake.associations import Associations
 from node.metrics import METRICS, prime_receiver
-from node.peers.dimse import commitment
+from node.peers.dimse import commitment, ups
 from node.peers.dimse import evidence as dimse_evidence
 from node.peers.dimse.listener import Listener, Listening
 from node.proof import keep
@@ -23,6 +23,8 @@ from node.records import instances
 from node.records.database import Records
 from node.settings import Settings
 from node.stages.receive import Status
+from node.worklist.standing import triage_is_up
+from node.worklist.ups_operations import Operations
 
 _DESCRIPTORS: Final = 8192  # enough for all that a process lets wait and serves
 
@@ -83,6 +85,7 @@ def receiver(settings: Settings, *, slot: int = 1, ports_found: Ports | None = N
                     clock=time.time,
                 ),
                 commitment.service(keep(records, time.time), child),
+                *([ups.service(_operations(settings, records), child)] if settings.worklist.ups.enabled else []),
             ],
             implementation_uid=IMPLEMENTATION_CLASS_UID,
             state=state,
@@ -91,6 +94,18 @@ def receiver(settings: Settings, *, slot: int = 1, ports_found: Ports | None = N
         )
         stack.callback(listener.close)
         yield listener
+
+
+def _operations(settings: Settings, records: Records) -> Operations:
+    """The worklist, for those who come by DICOM."""
+    return Operations(
+        records=records,
+        settings=settings.worklist.ups,
+        credit_minutes=settings.worklist.credit_minutes,
+        called=frozenset(peer.ae_title for peer in settings.peers if peer.host is not None),
+        up=lambda: triage_is_up(settings),
+        clock=time.time,
+    )
 
 
 def _raise_descriptor_limit() -> None:

@@ -18,6 +18,7 @@ from node.settings.receiver import Peer as Peer
 from node.settings.receiver import Receiver as Receiver
 from node.settings.rules import Rule as Rule
 from node.settings.scanners import Scanner as Scanner
+from node.settings.ups import Ups as Ups
 from node.settings.web import DicomwebDestination as DicomwebDestination
 from node.settings.web import OrthancDestination as OrthancDestination
 from node.settings.web import OrthancSource as OrthancSource
@@ -170,6 +171,8 @@ class Settings(Part):
                     yield f"rule {rule.name!r} names destination {name!r}; known are {_list(known)}"
             yield from rule.faults()
         yield from self.worklist.faults()
+        known, called = {p.ae_title for p in self.peers}, {p.ae_title for p in self.peers if p.host is not None}
+        yield from self.worklist.ups.faults(known, called)
         asked = self.assemble.ask
         if asked is not None and asked not in {d.name for d in self.destinations if d.kind != "folder"}:
             yield f"assemble.ask names {asked!r}, which is no destination that can be asked"

@@ -66,3 +66,12 @@ class Peer(Part):
     addresses: Annotated[tuple[Network, ...], Field(min_length=1)]
     subject: Annotated[str, Field(min_length=1, max_length=253)] | None = None  # CN or SAN of its certificate; TLS only
     evidence: bool = False  # whether its MPPS and availability notifications say when a series is complete
+    host: Annotated[str, Field(min_length=1)] | None = None  # where the node calls it to report on workitems
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    tls: Tls | None = None  # for that call; not set: without TLS
+
+    @model_validator(mode="after")
+    def _host_and_port(self) -> Self:
+        if (self.host is None) != (self.port is None) or (self.tls is not None and self.host is None):
+            raise ValueError("host and port go together, and tls with them")
+        return self

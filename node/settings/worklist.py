@@ -8,6 +8,7 @@ from pydantic import Field
 from node.settings.common import Part
 from node.settings.scanners import Scanner
 from node.settings.scanners import faults as scanner_faults
+from node.settings.ups import Ups
 
 FORMS: Final = {"map": "map", "segmentation": "segment", "pseudo_healthy": "classic"}
 """Object that a site may ask for -> its form among the results of a job."""
@@ -20,6 +21,7 @@ class Worklist(Part):
     # Shown to readers they can exceed what a triage is meant for (DICOM_SPEC 3.1): each is a decision of the site.
     objects: tuple[Literal["map", "segmentation", "pseudo_healthy"], ...] = ()
     scanners: tuple[Scanner, ...] = ()
+    ups: Ups = Ups()
 
     @property
     def forms(self) -> tuple[str, ...]:

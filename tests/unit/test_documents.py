@@ -44,6 +44,7 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("sources", settings.OrthancSource),
     ("worklist", settings.Worklist),
     ("worklist.scanners", settings.Scanner),
+    ("worklist.ups", settings.Ups),
 ]
 
 

@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.presentation import build_context
 from pynetdicom.transport import AddressInformation
 
-from node.dicom.classes import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from node.dicom.classes import DOCUMENT_CLASSES, DOCUMENT_SYNTAXES, STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from node.intake.incoming import Head
 from node.log import log
 from node.peers.dimse import pdu
@@ -37,6 +37,7 @@ _config.LOG_HANDLER_LEVEL = "none"  # it formats a text for each PDU, for a log 
 
 SLOTS_FILE: Final = "associations.slots"
 _CLOSING_S: Final = 3.0
+_UNRECOGNISED: Final = 0x0211  # an operation that was not agreed upon
 _NEVER: Final = 1 << 30  # pynetdicom's own limit of associations; ours is counted before it is asked
 
 
@@ -92,6 +93,7 @@ class Listener:
         self._ae.network_timeout = self._ae.dimse_timeout = settings.network_timeout_s
         self._ae.acse_timeout = settings.request_timeout_s
         self._contexts = [build_context(uid, list(TRANSFER_SYNTAXES)) for uid in STORAGE_CLASSES]
+        self._contexts += [build_context(uid, list(DOCUMENT_SYNTAXES)) for uid in DOCUMENT_CLASSES]
         self._contexts.append(build_context(VERIFICATION))
         self._handlers = _handlers(services)
         for service in services:
@@ -265,13 +267,27 @@ class _Accepted(Association):
 
 
 def _handlers(services: Sequence[Service]) -> list[tuple[Any, Callable[[Any], Any]]]:
-    found: dict[Any, Callable[[Any], Any]] = {}
+    """One handler for each event, which gives it to the service that took the SOP class of its context."""
+    found: dict[Any, dict[str, Callable[[Any], Any]]] = {}
     for service in services:
         for event, handler in service.handlers:
-            if event in found:
-                raise ValueError(f"two services answer {event.name}")
-            found[event] = handler
-    return list(found.items())
+            by_class = found.setdefault(event, {})
+            for context in service.contexts:
+                if context.abstract_syntax in by_class:
+                    raise ValueError(f"two services answer {event.name} of {context.abstract_syntax}")
+                by_class[context.abstract_syntax] = handler
+    return [(event, _by_class(by_class)) for event, by_class in found.items()]
+
+
+def _by_class(handlers: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def handle(event: Any) -> Any:
+        handler = handlers.get(str(event.context.abstract_syntax))
+        if handler is not None:
+            return handler(event)
+        # Only a peer that sends what the class of its context does not have comes here (PS3.7 annex C).
+        return iter([(_UNRECOGNISED, None)]) if event.event == evt.EVT_C_FIND else (_UNRECOGNISED, None)
+
+    return handle
 
 
 def _is_readable(request: bytes) -> bool:
