@@ -72,7 +72,7 @@ class ScriptedServer(AbstractContextManager["ScriptedServer"]):
                 self.end_headers()
                 self.wfile.write(reply.body if reply.cut is None else reply.body[: reply.cut])
 
-            do_GET = do_POST = do_PUT = _answer
+            do_GET = do_POST = do_PUT = do_DELETE = do_OPTIONS = _answer
 
             def log_message(self, *arguments: Any) -> None:
                 """Nothing: the tests look at `asked`."""
