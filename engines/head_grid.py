@@ -8,18 +8,19 @@ from numpy.typing import NDArray
 
 from engines import head_template
 from engines.head_frame import GRID, Array, HeadStack, Mask, Pose
-from engines.head_volumes import averaging, blurred, places_of, sampled
+from engines.head_volumes import averaging, blurred, grown, places_of, sampled
 
-_EDGE: Final = 0.1  # of the template's inside: further out is no brain, whatever the mask holds
+_BEYOND_MM: Final = 6.0  # of the template's inside: further out is no brain, whatever the mask holds
 _MOST_LAYERS: Final = 8  # samples across a slab of 5 mm
 
 
 @lru_cache(maxsize=1)
 def reach() -> Mask:
     """(32, 224, 192) bool: where the template, a little grown, has a brain at all; ends the cord and the orbits."""
-    inside = blurred(head_template.load().inside, (1.0, 1.0, 1.0))
+    near = grown(head_template.load().inside > 0.5, _BEYOND_MM, (head_template.SPACING_MM,) * 3)
+    inside = blurred(near.astype(np.float32), (0.7, 0.7, 0.7))
     matrix = np.linalg.inv(head_template.to_mm()) @ GRID.to_mm()
-    made: Mask = sampled(inside, places_of(GRID.shape, matrix)).reshape(GRID.shape) > _EDGE
+    made: Mask = sampled(inside, places_of(GRID.shape, matrix)).reshape(GRID.shape) > 0.5
     return made
 
 

@@ -87,8 +87,8 @@ def make() -> Template:
 def cleaned(template: Template) -> Template:
     """Without the orbits and the cervical canal, which hang on in some heads."""
     spacing = (head_template.SPACING_MM,) * 3
-    core = shrunk(template.inside > 0.5, 12.0, spacing)
-    keep = grown(core, 18.0, spacing)
+    core = shrunk(template.inside > 0.5, 16.0, spacing)
+    keep = grown(core, 24.0, spacing)
     keep[: int(np.flatnonzero(np.count_nonzero(core, axis=(1, 2)))[0])] = False
     share = blurred(keep.astype(np.float32), (0.5, 0.5, 0.5))
     return Template(inside=template.inside * share, density=template.density * share)
