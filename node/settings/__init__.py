@@ -14,6 +14,10 @@ from node.settings.common import Name, Part, Port, Seconds, is_loopback
 from node.settings.destinations import Destination as Destination
 from node.settings.destinations import DicomDestination as DicomDestination
 from node.settings.destinations import FolderDestination as FolderDestination
+from node.settings.flags import Hl7Channel as Hl7Channel
+from node.settings.flags import Label as Label
+from node.settings.flags import Webhook as Webhook
+from node.settings.flags import faults as flag_faults
 from node.settings.receiver import Peer as Peer
 from node.settings.receiver import Receiver as Receiver
 from node.settings.rules import Rule as Rule
@@ -164,6 +168,13 @@ class Settings(Part):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 yield f"{what}: the name {twice[0]!r} is used twice; give each its own"
+        receiver, urgent = self.receiver, [p.name for p in self.peers if p.urgent]
+        if urgent and receiver.reserved_associations >= receiver.maximum_associations:
+            yield (
+                f"receiver.reserved_associations ({receiver.reserved_associations}) leaves no association of "
+                f"{receiver.maximum_associations} for peers other than {_list(urgent)}; lower it, or raise "
+                "receiver.maximum_associations"
+            )
         known = {d.name for d in self.destinations}
         for rule in self.rules:
             for name in rule.destinations:
@@ -171,6 +182,7 @@ class Settings(Part):
                     yield f"rule {rule.name!r} names destination {name!r}; known are {_list(known)}"
             yield from rule.faults()
         yield from self.worklist.faults()
+        yield from flag_faults(self.worklist.channels, {d.name for d in self.destinations if d.kind == "orthanc"})
         known, called = {p.ae_title for p in self.peers}, {p.ae_title for p in self.peers if p.host is not None}
         yield from self.worklist.ups.faults(known, called)
         asked = self.assemble.ask
@@ -190,7 +202,7 @@ class Settings(Part):
     @property
     def sites(self) -> list[WebSite]:
         """Everybody who is called by HTTP."""
-        return [*(d for d in self.destinations if isinstance(d, WebSite)), *self.sources]
+        return [*(d for d in self.destinations if isinstance(d, WebSite)), *self.sources, *self.worklist.webhooks]
 
     @property
     def takes_by_http(self) -> bool:

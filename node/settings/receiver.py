@@ -25,6 +25,7 @@ class Receiver(Part):
     processes: Annotated[int, Field(ge=1, le=32)] = 2  # on the same ports
     maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 100  # of all processes
     maximum_associations_per_address: Annotated[int, Field(ge=1, le=1000)] = 20
+    reserved_associations: Annotated[int, Field(ge=0, le=1000)] = 2  # of all, for urgent peers, if there are any
     maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 131_072
     request_timeout_s: Seconds = 10.0  # from the connection to the end of its association request, TLS included
     pdu_timeout_s: Seconds = 30.0  # for one PDU, from its first byte to its last
@@ -66,6 +67,7 @@ class Peer(Part):
     addresses: Annotated[tuple[Network, ...], Field(min_length=1)]
     subject: Annotated[str, Field(min_length=1, max_length=253)] | None = None  # CN or SAN of its certificate; TLS only
     evidence: bool = False  # whether its MPPS and availability notifications say when a series is complete
+    urgent: bool = False  # whether it comes in while others hold all associations that they may have
     host: Annotated[str, Field(min_length=1)] | None = None  # where the node calls it to report on workitems
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     tls: Tls | None = None  # for that call; not set: without TLS

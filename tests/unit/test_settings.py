@@ -154,3 +154,10 @@ def test_a_file_that_is_not_there_or_no_toml_says_so(tmp_path: Path) -> None:
     broken.write_bytes(b"\xff\xfe")
     with pytest.raises(BadSetting, match="is not TOML"):
         load(broken)
+
+
+def test_a_reserve_for_urgent_peers_leaves_something_for_the_others() -> None:
+    raw = changed(("receiver", "maximum_associations"), 2)
+    assert parse(raw, source="x").receiver.reserved_associations == 2, "nobody is urgent: nothing is kept"
+    raw["peers"][0]["urgent"] = True
+    assert "receiver.reserved_associations (2) leaves no association of 2 for peers other than" in fault(raw)

@@ -22,9 +22,9 @@ time.sleep(60)
 """
 
 
-def why(slots: Slots, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+def why(slots: Slots, address: ipaddress.IPv4Address | ipaddress.IPv6Address, *, urgent: bool = False) -> str:
     with pytest.raises(Full) as refused:
-        slots.take(address)
+        slots.take(address, urgent=urgent)
     return refused.value.reason
 
 
@@ -66,3 +66,33 @@ def test_what_a_killed_process_held_is_free(file: Path) -> None:
         assert [isinstance(mine.take(HERE), Slot) for _ in range(3)] == [True] * 3
         assert why(mine, HERE) == "address_limit"
     mine.close()
+
+
+def test_what_is_reserved_is_for_urgent_callers(file: Path) -> None:
+    first, second = (Slots(file, count=4, per_address=3, reserved=2) for _ in range(2))
+    common = [first.take(HERE), second.take(HERE)]
+    assert why(second, THERE) == "limit", "two are left, and not for everybody"
+    urgent = [first.take(THERE, urgent=True), second.take(THERE, urgent=True)]
+    assert why(first, THERE, urgent=True) == "limit"
+
+    common[0].release()
+    assert isinstance(first.take(THERE, urgent=True), Slot), "beyond the reserve an urgent one stands with all others"
+    urgent[0].release()
+    assert why(second, HERE) == "limit", "what an urgent one gives back is reserved again"
+    for slots in (first, second):
+        slots.close()
+
+
+def test_an_urgent_caller_comes_in_where_its_address_has_all_it_may_have(file: Path) -> None:
+    slots = Slots(file, count=6, per_address=2, reserved=1)
+    held = [slots.take(HERE), slots.take(HERE)]
+    assert why(slots, HERE) == "address_limit"
+    held.append(slots.take(HERE, urgent=True))
+    assert why(slots, HERE, urgent=True) == "limit", "a gateway does not take what is left of the others' either"
+    assert isinstance(slots.take(THERE), Slot)
+    slots.close()
+
+    none = Slots(file, count=6, per_address=2)
+    held = [none.take(HERE), none.take(HERE)]
+    assert why(none, HERE, urgent=True) == "address_limit", "without a reserve nothing changes"
+    none.close()

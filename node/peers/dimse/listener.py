@@ -85,6 +85,7 @@ class Listener:
             state / SLOTS_FILE,
             count=settings.maximum_associations,
             per_address=settings.maximum_associations_per_address,
+            reserved=settings.reserved_associations if any(peer.urgent for peer in peers) else 0,
         )
         self._ae = AE(ae_title=settings.ae_title)
         self._ae.implementation_class_uid = implementation_uid
@@ -149,14 +150,15 @@ class Listener:
     def _answer(self, caller: Caller) -> bytes | None:
         """Refuse a caller, or give it an association with threads of its own."""
         called, calling = pdu.titles(caller.request)
-        if not self._is_known(calling, caller.address, caller.names):
+        known = self._peers_of(calling, caller.address, caller.names)
+        if not known:
             why = "no peer with this AE title, address and certificate"
             log.warning("association refused", why=why, address=str(caller.address))
             return self._refusal("unknown_peer", pdu.UNKNOWN_CALLING)
         if called != self._settings.ae_title:
             return self._refusal("called_ae_title", pdu.UNKNOWN_CALLED)
         try:
-            slot = self._slots.take(caller.address)
+            slot = self._slots.take(caller.address, urgent=any(peer.urgent for peer in known))
         except Full as error:
             log.warning("association refused", why=error.reason, address=str(caller.address))
             return self._refusal(error.reason, pdu.LIMIT_EXCEEDED)
@@ -174,13 +176,14 @@ class Listener:
         self._node.refused(reason)
         return pdu.reject(*answer)
 
-    def _is_known(self, title: str, address: IPAddress, names: Collection[str] | None) -> bool:
-        return any(
-            peer.ae_title == title
+    def _peers_of(self, title: str, address: IPAddress, names: Collection[str] | None) -> list[Peer]:
+        return [
+            peer
+            for peer in self._peers
+            if peer.ae_title == title
             and (peer.subject is None if names is None else (peer.subject or "").lower() in names)
             and any(address in ipaddress.ip_network(network, strict=False) for network in peer.addresses)
-            for peer in self._peers
-        )
+        ]
 
 
 class _Accepted(Association):

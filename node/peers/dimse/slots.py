@@ -47,16 +47,21 @@ class Slots:
     file:        shared by all receiver processes
     count:       associations of all
     per_address: of one address
+    reserved:    of `count`, for urgent callers only: the last ones of the file
     """
 
-    def __init__(self, file: Path, *, count: int, per_address: int) -> None:
+    def __init__(self, file: Path, *, count: int, per_address: int, reserved: int = 0) -> None:
         self._count, self._per_address = count, per_address
+        self._common, self._reserved = range(count - reserved), range(count - reserved, count)
         self._held: set[int] = set()
         self._turn = threading.Lock()
         self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def take(self, address: IPAddress) -> Slot:
-        """A slot for an association with that address. Raises Full."""
+    def take(self, address: IPAddress, *, urgent: bool = False) -> Slot:
+        """A slot for an association with that address. Raises Full.
+
+        urgent: the caller may have a reserved one, also where its address has all that it may have
+        """
         record = _packed(address)
         with self._turn:
             if not self._enter():
@@ -64,9 +69,12 @@ class Slots:
             try:
                 table = os.pread(self._descriptor, _RECORD * self._count, 0).ljust(_RECORD * self._count, b"\0")
                 same = [n for n in range(self._count) if table[n * _RECORD : (n + 1) * _RECORD] == record]
+                open_to = [*(self._reserved if urgent else ()), *self._common]
                 if sum(self._is_held(number) for number in same) >= self._per_address:
-                    raise Full("address_limit")
-                for number in range(self._count):
+                    if not urgent or not self._reserved:
+                        raise Full("address_limit")
+                    open_to = list(self._reserved)
+                for number in open_to:
                     if number not in self._held and self._lock(number * _RECORD, fcntl.F_WRLCK):
                         os.pwrite(self._descriptor, record, number * _RECORD)
                         self._held.add(number)
