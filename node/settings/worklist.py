@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from node.settings.common import Part
+from node.settings.flags import Channel, Hl7Channel, Label, Webhook
 from node.settings.scanners import Scanner
 from node.settings.scanners import faults as scanner_faults
 from node.settings.ups import Ups
@@ -22,6 +23,14 @@ class Worklist(Part):
     objects: tuple[Literal["map", "segmentation", "pseudo_healthy"], ...] = ()
     scanners: tuple[Scanner, ...] = ()
     ups: Ups = Ups()
+    hl7: tuple[Hl7Channel, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
+    labels: tuple[Label, ...] = ()
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Everybody who is told of verdicts."""
+        return (*self.hl7, *self.webhooks, *self.labels)
 
     @property
     def forms(self) -> tuple[str, ...]:

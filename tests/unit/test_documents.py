@@ -45,6 +45,9 @@ TABLES: list[tuple[str, type[BaseModel]]] = [
     ("worklist", settings.Worklist),
     ("worklist.scanners", settings.Scanner),
     ("worklist.ups", settings.Ups),
+    ("worklist.hl7", settings.Hl7Channel),
+    ("worklist.webhooks", settings.Webhook),
+    ("worklist.labels", settings.Label),
 ]
 
 
