@@ -213,25 +213,45 @@ def _sampled(
 
     start: (3, thin) voxel of each plane's middle; down, across: (3,) voxels per mm along y and x of the plane
     """
-    outside = volume[0, 0, 0]
-    total = np.zeros((len(grid), len(grid)), dtype=np.float32)
+    _, height, width = volume.shape
+    values = volume.reshape(-1)
+    total = np.full((len(grid), len(grid)), volume[0, 0, 0] * start.shape[1], dtype=np.float32)
     for plane in start.T:
-        flat = np.zeros(total.shape, dtype=np.int32)
+        rows, columns = (_crossed(plane, down, across, grid, volume.shape, which) for which in (0, 1))
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            continue
+        flat = np.zeros((rows.stop - rows.start, columns.stop - columns.start), dtype=np.int32)
         parts = []
-        valid = np.ones(total.shape, dtype=bool)
+        valid = np.ones(flat.shape, dtype=bool)
         for axis, length in enumerate(volume.shape):
-            at = (plane[axis] + down[axis] * grid)[:, None] + (across[axis] * grid)[None]
-            low = np.floor(at)
-            valid &= (low >= 0) & (low < length - 1)
-            parts.append((at - low).astype(np.float32))
-            flat = flat * length + np.clip(low, 0, length - 2).astype(np.int32)
-        _, height, width = volume.shape
-        values = volume.reshape(-1)
+            along_y = (plane[axis] + down[axis] * grid[rows]).astype(np.float32)
+            at = along_y[:, None] + (across[axis] * grid[columns]).astype(np.float32)[None]
+            valid &= (at >= 0) & (at < length - 1)
+            low = at.astype(np.int32)
+            parts.append(at - low)
+            flat = flat * length + low
+        flat *= valid
         dz, dy, dx = parts
         below = _bilinear(values, flat, width, dy, dx)
         above = _bilinear(values, flat + height * width, width, dy, dx)
-        total += np.where(valid, below + dz * (above - below), outside)
-    return total / np.float32(start.shape[1])
+        below += dz * (above - below)
+        total[rows, columns] += np.where(valid, below - volume[0, 0, 0], 0.0)
+    total /= np.float32(start.shape[1])
+    return total
+
+
+def _crossed(
+    plane: Affine, down: Affine, across: Affine, grid: NDArray[np.floating[Any]], shape: tuple[int, ...], which: int
+) -> slice:
+    """The rows (0) or columns (1) of the plane that can meet the volume."""
+    own, other = (down, across) if which == 0 else (across, down)
+    inside = np.ones(len(grid), dtype=bool)
+    for axis, length in enumerate(shape):
+        at = plane[axis] + own[axis] * grid
+        wide = np.abs(other[axis]) * float(np.abs(grid).max())
+        inside &= (at > -wide - 1) & (at < length + wide)
+    found = np.nonzero(inside)[0]
+    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 0)
 
 
 def _bilinear(
@@ -241,9 +261,11 @@ def _bilinear(
     dy: NDArray[np.float32],
     dx: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    upper = values[flat] * (1 - dx) + values[flat + 1] * dx
-    lower = values[flat + width] * (1 - dx) + values[flat + width + 1] * dx
-    made: NDArray[np.float32] = upper + dy * (lower - upper)
+    upper, lower = values[flat], values[flat + width]
+    upper += dx * (values[flat + 1] - upper)
+    lower += dx * (values[flat + (width + 1)] - lower)
+    upper += dy * (lower - upper)
+    made: NDArray[np.float32] = upper
     return made
 
 

@@ -7,16 +7,19 @@ map is read once, at its nearest voxel.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.training.head_labels import blur, smooth_field
-from engines.training.headct_anatomy import BRAIN, Anatomy, Mask, Matter, Volume, distance
+from engines.training.headct_anatomy import BRAIN, Anatomy, Mask, Matter, Volume, at, distance
 
+T = TypeVar("T", bound=np.generic)
 Pull = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """(3, n) voxels (z, y, x) of the pushed head -> (3, n) voxels where their matter was before."""
 PAD = 6  # voxels around the map, for heads that become larger
+_MATTER, _LEFT, _CONTENT = 31, 64, 128  # bits of a packed voxel
 _FADES_MM = 14.0  # over which the wall of a ventricle moves less with distance
 
 
@@ -45,13 +48,12 @@ class Looks:
 class Subject:
     """One head at 1 mm after all that formed it; axes as `Anatomy`.
 
-    content: (z, y, x) bool, inside the skull; depth: as of `Anatomy`
+    content: (z, y, x) bool, inside the skull
     """
 
     matter: NDArray[np.uint8]
     side: NDArray[np.int8]
     content: Mask
-    depth: Volume
     looks: Looks
 
 
@@ -81,62 +83,93 @@ def shaped(rng: np.random.Generator, anatomy: Anatomy, looks: Looks, push: Pull 
     turn = (leaning / np.array(looks.scale)[:, None]).astype(np.float32)
     if looks.flipped:
         turn[2] *= -1.0
-    coarse, fine = looks.warp_mm
-    made = tuple(np.zeros(shape, dtype=kind) for kind in (np.uint8, np.int8, bool, np.float32))
-    warps = [np.zeros(shape, np.float32) for _ in range(3)]
-    if coarse or fine:
-        for warp in warps:
-            warp += np.float32(coarse) * smooth_field(rng, shape, (55.0, 55.0, 55.0))
-            warp += np.float32(fine) * smooth_field(rng, shape, (22.0, 22.0, 22.0))
-    for z0 in range(0, shape[0], 16):  # in parts, so that the arrays stay in the cache
-        part = slice(z0, min(z0 + 16, shape[0]))
-        grid = np.indices((part.stop - part.start, *shape[1:]), dtype=np.float32).reshape(3, -1)
-        grid[0] += z0
+    packed = _packed(anatomy)
+    made = np.zeros(shape, dtype=np.uint8)
+    warps = _warps(rng, shape, looks.warp_mm)
+    walls = _walls(anatomy.number, anatomy) if looks.ventricles_mm else None
+    flat_grid = np.indices((1, *shape[1:]), dtype=np.float32).reshape(3, -1)
+    for z in range(shape[0]):  # plane by plane, so that the arrays stay in the cache
+        grid = flat_grid.copy()
+        grid[0] = z
         if push is not None:
             grid = push(grid)
-        off = np.array([warp[part].reshape(-1) for warp in warps], dtype=np.float32)
-        source = turn @ (grid - (centre + PAD)[:, None]) + centre[:, None] + off
-        if looks.ventricles_mm:
-            source = source - np.float32(looks.ventricles_mm) * _ventricle_pull(anatomy.number, anatomy, source)
+        source = turn @ (grid - (centre + PAD)[:, None])
+        source += centre[:, None]
+        for axis, warp in enumerate(warps):
+            source[axis] += warp(z)
+        if walls is not None:
+            flat, valid = _nearest(source * np.float32(0.5), walls.shape[:3])
+            source -= np.float32(looks.ventricles_mm) * (walls.reshape(-1, 3)[flat] * valid[:, None]).T
         flat, valid = _nearest(source, anatomy.matter.shape)
-        for new, old in zip(made, (anatomy.matter, anatomy.side, anatomy.content, anatomy.depth), strict=True):
-            new[part] = (old.reshape(-1)[flat] * valid).reshape(new[part].shape)
-    matter, side, content, depth = made
+        made[z] = (packed[flat] * valid).reshape(shape[1:])
+    side = np.where(made & _LEFT, 1, -1).astype(np.int8)
     if looks.flipped:
         side = -side
-    subject = Subject(matter=matter, side=side, content=content, depth=depth, looks=looks)
+    subject = Subject(matter=made & np.uint8(_MATTER), side=side, content=(made & _CONTENT) > 0, looks=looks)
     _sulci(subject)
     _sheets(subject)
     return subject
 
 
-def _nearest(source: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[NDArray[np.intp], Mask]:
+def _packed(anatomy: Anatomy) -> NDArray[np.uint8]:
+    """Matter, side and content in one number for each voxel: one look-up instead of three."""
+    made: NDArray[np.uint8] = anatomy.matter + np.where(anatomy.side > 0, _LEFT, 0).astype(np.uint8)
+    made += np.where(anatomy.content, _CONTENT, 0).astype(np.uint8)
+    return made.reshape(-1)
+
+
+def _warps(
+    rng: np.random.Generator, shape: tuple[int, ...], warp_mm: tuple[float, float]
+) -> list[Callable[[int], NDArray[np.float32]]]:
+    """Displacement along each axis, as a function of the plane; made on every fourth voxel."""
+    coarse, fine = warp_mm
+    small = tuple(n // 4 + 2 for n in shape)
+    rows, columns = (_linear(n, m) for n, m in zip(shape[1:], small[1:], strict=True))
+
+    def planes(field: Volume) -> Callable[[int], NDArray[np.float32]]:
+        def plane(z: int) -> NDArray[np.float32]:
+            low, part = divmod(z, 4)
+            between = field[low] + np.float32(part / 4.0) * (field[low + 1] - field[low])
+            made: NDArray[np.float32] = (rows @ between @ columns.T).reshape(-1)
+            return made
+
+        return plane
+
+    fields = (
+        np.float32(coarse) * smooth_field(rng, small, (13.75, 13.75, 13.75))
+        + np.float32(fine) * smooth_field(rng, small, (5.5, 5.5, 5.5))
+        for _ in range(3)
+    )
+    return [planes(field) for field in fields]
+
+
+def _linear(length: int, count: int) -> NDArray[np.float32]:
+    """(length, count): linear interpolation from every fourth voxel."""
+    off = np.abs(np.arange(length)[:, None] / 4.0 - np.arange(count)[None])
+    return np.maximum(1.0 - off, 0.0).astype(np.float32)
+
+
+def _nearest(source: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[NDArray[np.int32], Mask]:
     """Flat index of the nearest voxel, and whether it is inside."""
-    flat = np.zeros(source.shape[1], dtype=np.intp)
+    index = (source + np.float32(0.5)).astype(np.int32)  # towards 0, so that -0.9 counts as inside: no matter there
     valid = np.ones(source.shape[1], dtype=bool)
     for axis, length in enumerate(shape):
-        index = np.rint(source[axis]).astype(np.int32)
-        valid &= (index >= 0) & (index < length)
-        flat = flat * length + np.clip(index, 0, length - 1)
+        valid &= (index[axis] >= 0) & (index[axis] < length)
+    flat = (index[0] * shape[1] + index[1]) * shape[2] + index[2]
+    flat *= valid
     return flat, valid
 
 
 @lru_cache(maxsize=2)
-def _walls(number: int, anatomy: Anatomy) -> NDArray[np.float16]:
-    """(3, z, y, x): away from the ventricles, length 1 at their walls, fading inwards and outwards and at the skull."""
-    inside = np.isin(anatomy.matter, (Matter.VENTRICLE, Matter.CHOROID))
-    signed = blur(distance(inside, 30) - distance(~inside, 12), 1.5)
-    slope = np.stack(np.gradient(signed))
+def _walls(number: int, anatomy: Anatomy) -> NDArray[np.float32]:
+    """(z, y, x, 3) at 2 mm: away from the ventricles, 1 at their walls, fading with distance and at the skull."""
+    inside = np.isin(anatomy.matter, (Matter.VENTRICLE, Matter.CHOROID))[::2, ::2, ::2]
+    signed = blur(2.0 * (distance(inside, 15) - distance(~inside, 6)), 0.75)
+    slope = np.array(np.gradient(signed, 2.0), dtype=np.float32)
     length = np.maximum(np.sqrt((slope**2).sum(0)), 0.3)
-    weight = np.exp(-np.abs(signed) / _FADES_MM) * anatomy.depth * (signed < 29.0)
-    made: NDArray[np.float16] = (slope / length * weight).astype(np.float16)
+    weight = np.exp(-np.abs(signed) / _FADES_MM) * anatomy.depth[::2, ::2, ::2] * (signed < 29.0)
+    made: NDArray[np.float32] = np.ascontiguousarray(np.moveaxis(slope / length * weight, 0, -1), dtype=np.float32)
     return made
-
-
-def _ventricle_pull(number: int, anatomy: Anatomy, source: NDArray[np.float32]) -> NDArray[np.float32]:
-    walls = _walls(number, anatomy)
-    flat, valid = _nearest(source, anatomy.matter.shape)
-    return walls.reshape(3, -1)[:, flat].astype(np.float32) * valid
 
 
 def _sulci(subject: Subject) -> None:
@@ -144,13 +177,40 @@ def _sulci(subject: Subject) -> None:
     matter, gain = subject.matter, subject.looks.sulci
     if abs(gain) < 0.01:
         return
-    fluid = blur(matter == Matter.CSF, 1.2)
+    fluid = soft(matter == Matter.CSF)
     if gain > 0:
         matter[np.isin(matter, (Matter.GREY, Matter.HIND_GREY)) & (fluid > 0.5 - gain)] = Matter.CSF
         return
-    lost = (matter == Matter.CSF) & (fluid < 0.5 - gain) & (blur(np.isin(matter, BRAIN), 1.2) > 0.25)
-    hind = blur(np.isin(matter, (Matter.HIND_GREY, Matter.HIND_WHITE)), 2.0) > blur(matter == Matter.GREY, 2.0)
-    matter[lost] = np.where(hind[lost], Matter.HIND_GREY, Matter.GREY)
+    lost = (matter == Matter.CSF) & (fluid < 0.5 - gain) & (soft(np.isin(matter, BRAIN)) > 0.25)
+    hind = halved(np.isin(matter, (Matter.HIND_GREY, Matter.HIND_WHITE)), 2.0)
+    matter[lost] = np.where(
+        doubled(hind > halved(matter == Matter.GREY, 2.0), matter.shape)[lost], Matter.HIND_GREY, Matter.GREY
+    )
+
+
+def soft(mask: Mask) -> Volume:
+    """Mean over a binomial window 1 4 6 4 1 along each axis, an SD of 1 voxel; (z, y, x), the border 0."""
+    made = mask.astype(np.float32)
+    for axis in range(3):
+        for _ in range(2):
+            wide = made * np.float32(0.5)
+            wide[at(axis, slice(1, None))] += np.float32(0.25) * made[at(axis, slice(None, -1))]
+            wide[at(axis, slice(None, -1))] += np.float32(0.25) * made[at(axis, slice(1, None))]
+            made = wide
+    return made
+
+
+def halved(mask: Mask, sigma: float) -> Volume:
+    """Gaussian of so many voxels of a mask, on every second voxel; (z / 2, y / 2, x / 2)."""
+    return blur(mask[::2, ::2, ::2], sigma / 2.0)
+
+
+def doubled(values: NDArray[T], shape: tuple[int, ...]) -> NDArray[T]:
+    """Every second voxel for its neighbours too."""
+    for axis in range(3):
+        values = np.repeat(values, 2, axis=axis)
+    z, y, x = shape
+    return values[:z, :y, :x]
 
 
 def _sheets(subject: Subject) -> None:
@@ -160,9 +220,13 @@ def _sheets(subject: Subject) -> None:
     if len(deep) == 0:
         return
     fluid = (matter == Matter.CSF) & subject.content
-    falx = fluid & (np.abs(blur(subject.side, 1.5)) < 0.4)
+    between = np.zeros_like(fluid)
+    changes = subject.side[:, :, 1:] != subject.side[:, :, :-1]
+    between[:, :, 1:] |= changes
+    between[:, :, :-1] |= changes
+    falx = fluid & between
     falx[: int(deep[-1]) + 4] = False
-    hind = blur(np.isin(matter, (Matter.HIND_GREY, Matter.HIND_WHITE)), 3.0)
-    above = blur(np.isin(matter, (Matter.GREY, Matter.WHITE)), 3.0)
+    hind = doubled(halved(np.isin(matter, (Matter.HIND_GREY, Matter.HIND_WHITE)), 3.0), matter.shape)
+    above = doubled(halved(np.isin(matter, (Matter.GREY, Matter.WHITE)), 3.0), matter.shape)
     tentorium = fluid & (np.minimum(hind, above) > 0.12) & (np.abs(hind - above) < 0.07)
     matter[falx | tentorium] = Matter.FALX
