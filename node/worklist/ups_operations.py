@@ -6,7 +6,7 @@ SQLite lets one run at a time, and is made only where the state is still the one
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -27,12 +27,13 @@ from node.worklist.ups_attributes import (
     SOP_INSTANCE,
     START,
     STATE,
-    STUDY,
     TRANSACTION,
     WORKLIST,
 )
-from node.worklist.ups_requests import EVENT_STATE, one, values
+from node.worklist.ups_moves import cancel_scheduled, move
+from node.worklist.ups_requests import EVENT_STATE, one
 from node.worklist.ups_status import ALL_ITEMS, FINAL, SOME_ITEMS, Refusal, State, Status
+from pipelines.queue_rule import credit_of_priority_s
 
 MOST_ITEMS: Final = 100_000
 
@@ -66,7 +67,7 @@ class Operations:
             made = ups_requests.created(sent, uid=uid, label=self.settings.label, at=at, dropped=dropped)
             if workitems.count(connection) >= MOST_ITEMS:
                 raise Refusal(Status.RESOURCE_LIMIT, f"The list holds {MOST_ITEMS} workitems")
-            item = _placed(_new(uid, made.attributes, at), made.attributes, self.credit_minutes)
+            item = _placed(workitems.new(uid, made.attributes, at=at), made.attributes, self.credit_minutes)
             workitems.add(connection, item)
             ups_events.announce(connection, uid, made.attributes, at=at)
         return Status.MODIFIED if made.changed else Status.SUCCESS
@@ -95,7 +96,7 @@ class Operations:
         if item.state == State.IN_PROGRESS:
             raise Refusal(Status.ALREADY_IN_PROGRESS, "The workitem is in progress")
         at = self.clock()
-        self._move(
+        move(
             connection, item, State.IN_PROGRESS, item.attributes, at=at,
             transaction_uid=transaction, claimed_by=ae_title[:16], claimed_at=at,
         )  # fmt: skip
@@ -118,20 +119,8 @@ class Operations:
             attributes = ups_requests.cancelled(attributes, at=at)
         elif not ups_requests.may_complete(attributes):
             raise Refusal(Status.NOT_READY_FOR_END, "Performed Procedure lacks what COMPLETED needs")
-        self._move(connection, item, to, attributes, at=at, ended_at=at)
+        move(connection, item, to, attributes, at=at, ended_at=at)
         return Status.SUCCESS
-
-    def _move(
-        self, connection: Connection, item: Item, to: State, attributes: Plain, *, at: float, **columns: Any
-    ) -> Item:
-        attributes = attributes | {STATE: values("CS", to.value)}
-        moved = workitems.change(
-            connection, item.uid, since=item.state, at=at, state=to.value, attributes=attributes, **columns
-        )
-        if not moved:  # nobody else writes in this transaction
-            raise RuntimeError("a workitem changed inside the transaction that had read it")
-        ups_events.tell(connection, item.uid, EVENT_STATE, attributes, at=at)
-        return replace(item, state=to.value, attributes=attributes)
 
     def request_cancel(self, ae_title: str, uid: str, sent: Plain) -> Status:
         """N-ACTION type 2, by somebody who has not claimed the workitem. Raises Refusal."""
@@ -149,14 +138,8 @@ class Operations:
                 ups_events.cancel_requested(connection, uid, sent, by=ae_title, at=at)
                 return Status.SUCCESS
             reason = {tag: sent[tag] for tag in ups_events.REASONS[:2] if tag in sent}
-            self.cancel_scheduled(connection, item, reason, at=at)
+            cancel_scheduled(connection, item, reason, at=at)
         return Status.SUCCESS
-
-    def cancel_scheduled(self, connection: Connection, item: Item, reason: Plain, *, at: float) -> None:
-        """End what nobody has claimed, by way of IN PROGRESS (PS3.4 CC.2.2.3). reason: attributes of its progress"""
-        attributes = ups_requests.cancelled(item.attributes, at=at, reason=reason)
-        begun = self._move(connection, item, State.IN_PROGRESS, item.attributes, at=at)
-        self._move(connection, begun, State.CANCELED, attributes, at=at, ended_at=at)
 
     def set(self, ae_title: str, uid: str, sent: Plain, *, dropped: bool) -> Status:
         """N-SET, all of it or nothing. Raises Refusal."""
@@ -170,7 +153,7 @@ class Operations:
                 raise Refusal(Status.NOT_IN_PROGRESS, "The workitem is not in progress")
             if item.state == State.IN_PROGRESS and one(TRANSACTION, sent) != item.transaction_uid:
                 raise Refusal(Status.WRONG_TRANSACTION, "Transaction UID is not that of the claim")
-            own = ups_order.is_own(item)
+            own = item.is_own
             written, events = ups_requests.changed(item.attributes, sent, at=at, never_low=own, dropped=dropped)
             moved = replace(item, attributes=written.attributes)
             if any(written.attributes[tag] != item.attributes.get(tag) for tag in (PRIORITY, START)):
@@ -281,31 +264,10 @@ def _known(connection: Connection, uid: str) -> Item:
     return item
 
 
-def _new(uid: str, attributes: Plain, at: float) -> Item:
-    return Item(
-        uid=uid,
-        study_uid=one(STUDY, attributes),
-        job_id=None,
-        state=State.SCHEDULED.value,
-        priority=one(PRIORITY, attributes),
-        label=one(WORKLIST, attributes),
-        transaction_uid=None,
-        claimed_by=None,
-        queued_at=at,
-        credit_s=0.0,
-        first=False,
-        attributes=attributes,
-        created_at=at,
-        updated_at=at,
-        claimed_at=None,
-        ended_at=None,
-    )
-
-
 def _placed(item: Item, attributes: Plain, credit_minutes: float, *, own: bool = False) -> Item:
     """The item where its priority and start put it; one of the node's own keeps what its score earned."""
     priority = one(PRIORITY, attributes)
-    credit_s = ups_order.credit_of_priority_s(priority, credit_minutes)
+    credit_s = credit_of_priority_s(priority, credit_minutes)
     if own:
         return replace(item, priority=priority, credit_s=max(item.credit_s, credit_s))
     begin, _ = ups_moments.interval(one(START, attributes))
