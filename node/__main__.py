@@ -227,6 +227,19 @@ def purge(
 
 
 @app.command()
+def drift(settings: SettingsFile = USUAL_SETTINGS, as_json: AsJson = False) -> None:
+    """Whether triage still behaves as when each scanner was accepted. Exit status 1 if it is believed not to."""
+    from node.commands import drift as drifting
+    from node.settings import load
+
+    with _records(settings) as records:
+        found = drifting.drift(records, load(settings).worklist.scanners)
+    _print(found, as_json=as_json, text=drifting.text)
+    if any(one["warnings"] for one in found["scanners"].values()):
+        raise typer.Exit(1)
+
+
+@app.command()
 def fetch(
     source: Annotated[str, typer.Option("--from", metavar="NAME", help="The archive: a destination of kind dicom.")],
     study: Annotated[str | None, typer.Option(metavar="UID", help="Study Instance UID.")] = None,

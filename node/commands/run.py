@@ -146,6 +146,7 @@ def _page(settings: Settings, stop: threading.Event) -> None:
             spool=app.spool_of(settings),
             metrics_folder=app.metrics_folder(settings),
             ready=lambda: faults(settings),
+            scanners=settings.worklist.scanners,
         )
         server = uvicorn.Server(uvicorn.Config(application, log_config=None, lifespan="off"))
         with page_port(settings) as listening:

@@ -1,6 +1,6 @@
 """Metrics and health over HTTP."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI, Response
@@ -8,21 +8,31 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from node.metrics import Level, exposition
-from node.records import gatherings, overview
+from node.page import worklist
+from node.records import gatherings, notices, overview
 from node.records.database import Records
+from node.settings.scanners import Scanner
 from node.spool import Spool
 
 
-def make(*, records: Records, spool: Spool, metrics_folder: Path, ready: Callable[[], dict[str, str]]) -> FastAPI:
+def make(
+    *,
+    records: Records,
+    spool: Spool,
+    metrics_folder: Path,
+    ready: Callable[[], dict[str, str]],
+    scanners: Sequence[Scanner] = (),
+) -> FastAPI:
     """The page's application.
 
-    ready: what keeps the node from serving, by part; empty when it serves
+    ready:    what keeps the node from serving, by part; empty when it serves
+    scanners: whose triage is measured apart
     """
     app = FastAPI(title="Imaging node", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/metrics")
     def metrics() -> Response:
-        return Response(exposition(metrics_folder, levels(records, spool)), media_type=CONTENT_TYPE_LATEST)
+        return Response(exposition(metrics_folder, levels(records, spool, scanners)), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/health/live")
     def live() -> JSONResponse:
@@ -33,10 +43,17 @@ def make(*, records: Records, spool: Spool, metrics_folder: Path, ready: Callabl
         faults = ready()
         return JSONResponse({"ready": not faults, "faults": faults}, status_code=503 if faults else 200)
 
+    @app.get("/health/alarms")
+    def alarms() -> JSONResponse:
+        """Verdicts that nobody acknowledged in time, by channel. Apart from readiness: the node itself serves."""
+        with records.read() as connection:
+            late = {channel: count for channel, count in notices.alarms(connection).items() if count}
+        return JSONResponse({"alarms": late}, status_code=503 if late else 200)
+
     return app
 
 
-def levels(records: Records, spool: Spool) -> list[Level]:
+def levels(records: Records, spool: Spool, scanners: Sequence[Scanner] = ()) -> list[Level]:
     """What stands in the records and on the disk at this moment."""
     with records.read() as connection:
         return [
@@ -81,4 +98,5 @@ def levels(records: Records, spool: Spool) -> list[Level]:
                 label="",
                 values={"": float(spool.has_failed())},
             ),
+            *worklist.levels(connection, scanners),
         ]
