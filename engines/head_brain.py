@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from engines.head_frame import Array, Mask, NoBrain
-from engines.head_volumes import averaging, deepest, grown, reached, shrunk
+from engines.head_volumes import averaged, deepest, factor, grown, reached, shrunk
 
 BONE_HU: Final = 300.0
 COARSE_MM: Final = 3.0
@@ -55,23 +55,20 @@ def brain_mask(voxels: Array, spacing_mm: tuple[float, float, float]) -> Mask:
 
 
 def _coarse(voxels: Array, spacing_mm: tuple[float, float, float]) -> tuple[Mask, Mask, tuple[float, float, float]]:
-    """Where bone and where soft tissue is, on voxels of about 3 mm, and their true size."""
-    along_z, along_y, along_x = (averaging(n, mm, COARSE_MM) for n, mm in zip(voxels.shape, spacing_mm, strict=True))
-    across = np.ascontiguousarray(along_x.T)
-    shape = (len(along_z), len(along_y), len(along_x))
-    dense, mean = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for index, image in enumerate(voxels):
-        if not np.isfinite(image).all():
+    """Where bone and where soft tissue is, on voxels of about 3 mm (slices that are thicker stay), and their size."""
+    many = [factor(mm, COARSE_MM) for mm in spacing_mm]
+    dense, mean = [], []
+    for first in range(0, len(voxels), many[0]):
+        slab = voxels[first : first + many[0]]
+        if not np.isfinite(slab).all():
             raise NoBrain("Voxels are no numbers.")
-        flat = along_y @ (np.clip(image, -200.0, 300.0) @ across)
-        hard = along_y @ ((image > BONE_HU).astype(np.float32) @ across)
-        for at in np.flatnonzero(along_z[:, index]):
-            mean[at] += along_z[at, index] * flat
-            dense[at] += along_z[at, index] * hard
-    size = tuple(n * mm / m for n, mm, m in zip(voxels.shape, spacing_mm, shape, strict=True))
-    bone = dense > _SHARE
-    tissue = ~bone & (mean > _TISSUE_HU[0]) & (mean < _TISSUE_HU[1] + 100.0)
-    return bone, tissue, (size[0], size[1], size[2])
+        hard = np.mean([averaged(image > BONE_HU, many[1], many[2]) for image in slab], axis=0)
+        flat = np.mean([averaged(np.clip(image, -200.0, 300.0), many[1], many[2]) for image in slab], axis=0)
+        dense.append(hard)
+        mean.append(flat)
+    bone = np.stack(dense) > _SHARE
+    tissue = ~bone & (np.stack(mean) > _TISSUE_HU[0]) & (np.stack(mean) < _TISSUE_HU[1] + 100.0)
+    return bone, tissue, (many[0] * spacing_mm[0], many[1] * spacing_mm[1], many[2] * spacing_mm[2])
 
 
 def _inside(bone: Mask, tissue: Mask, spacing_mm: tuple[float, float, float]) -> Mask:
@@ -112,40 +109,28 @@ def _fine(voxels: Array, inside: Mask, spacing_mm: tuple[float, float, float]) -
 
     Bone's edge is taken on pixels of about 1 mm, so that noise makes no holes, and drawn back by one of them.
     """
-    grid = tuple(n * mm / m for n, mm, m in zip(voxels.shape, spacing_mm, inside.shape, strict=True))
-    coarse_mm = (grid[0], grid[1], grid[2])
-    near = grown(inside, 1.5 * max(coarse_mm), coarse_mm)
-    deep = shrunk(inside, 2.5 * max(coarse_mm), coarse_mm)
-    along_y, along_x = (
-        averaging(n, mm, max(FINE_MM, mm)) for n, mm in zip(voxels.shape[1:], spacing_mm[1:], strict=True)
-    )
-    across = np.ascontiguousarray(along_x.T)
-    planes = np.minimum(((np.arange(len(voxels)) + 0.5) * len(inside) / len(voxels)).astype(int), len(inside) - 1)
-    rows, columns = (
-        np.minimum(((np.arange(m) + 0.5) * n / m).astype(int), n - 1)
-        for m, n in ((len(along_y), inside.shape[1]), (len(along_x), inside.shape[2]))
-    )
-    fine = np.empty((len(voxels), len(along_y), len(along_x)), np.bool_)
+    many = [factor(mm, COARSE_MM) for mm in spacing_mm]
+    coarse_mm = (many[0] * spacing_mm[0], many[1] * spacing_mm[1], many[2] * spacing_mm[2])
+    near = grown(inside, 1.5 * max(coarse_mm[1:]), coarse_mm)
+    deep = shrunk(inside, 2.5 * max(coarse_mm[1:]), coarse_mm)
+    rows, columns = factor(spacing_mm[1], FINE_MM), factor(spacing_mm[2], FINE_MM)
+    made = np.zeros(voxels.shape, np.bool_)
     for index, image in enumerate(voxels):
-        mean = along_y @ (image @ across)
+        at = index // many[0]
+        if not near[at].any():
+            continue
+        mean = averaged(image, rows, columns)
+        y = np.arange(mean.shape[0]) * rows // many[1]
+        x = np.arange(mean.shape[1]) * columns // many[2]
         soft = (mean > _TISSUE_HU[0]) & (mean < _TISSUE_HU[1])
-        at = planes[index]
-        fine[index] = near[at][rows][:, columns] & soft | deep[at][rows][:, columns]
-    fine = _one_piece(fine, (spacing_mm[0], FINE_MM, FINE_MM))
-    down, right = (
-        np.minimum(((np.arange(n) + 0.5) * m / n).astype(int), m - 1)
-        for n, m in zip(voxels.shape[1:], fine.shape[1:], strict=True)
-    )
-    made = np.empty(voxels.shape, np.bool_)
-    for index, plane in enumerate(fine):
-        made[index] = plane[down][:, right]
+        plane = _one_piece(near[at][y][:, x] & soft | deep[at][y][:, x], rows * spacing_mm[1], columns * spacing_mm[2])
+        made[index] = plane.repeat(rows, axis=0).repeat(columns, axis=1)[: image.shape[0], : image.shape[1]]
     return made
 
 
-def _one_piece(mask: Mask, spacing_mm: tuple[float, float, float]) -> Mask:
-    """Drawn back by a pixel within the slices, and without what hangs on by less than 3 pixels."""
-    made = np.zeros_like(mask)
-    for index, plane in enumerate(mask):
-        core = shrunk(plane[None], 3.0, spacing_mm)
-        made[index] = (grown(core, 2.0, spacing_mm) & plane[None])[0]
+def _one_piece(plane: Mask, row_mm: float, column_mm: float) -> Mask:
+    """Drawn back by a pixel, and without what hangs on by less than 6 mm."""
+    spacing = (1.0, row_mm, column_mm)
+    core = shrunk(plane[None], 3.0, spacing)
+    made: Mask = (grown(core, 2.0, spacing) & plane[None])[0]
     return made

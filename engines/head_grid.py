@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engines import head_template
 from engines.head_frame import GRID, Array, HeadStack, Mask, Pose
-from engines.head_volumes import averaging, blurred, grown, places_of, sampled
+from engines.head_volumes import averaged, blurred, grown, places_of, sampled
 
 _BEYOND_MM: Final = 6.0  # of the template's inside: further out is no brain, whatever the mask holds
 _MOST_LAYERS: Final = 8  # samples across a slab of 5 mm
@@ -37,7 +37,7 @@ def to_grid(voxels: Array, pose: Pose, mask: Mask) -> HeadStack:
     ratio = (max(round(float(steps[1])), 1), max(round(float(steps[2])), 1))
     layers = min(max(int(np.ceil(float(steps[0]) - 0.25)), 1), _MOST_LAYERS)
     share, weighted = _thinned(voxels, mask, ratio)
-    scale = np.array([1.0, share.shape[1] / voxels.shape[1], share.shape[2] / voxels.shape[2]])
+    scale = 1.0 / np.array([1.0, *ratio])
     chosen = reach()
     held, total = np.zeros((2, np.count_nonzero(chosen)), np.float32)
     for layer in range(layers):
@@ -72,7 +72,6 @@ def to_source(values: NDArray[np.generic], pose: Pose, shape: tuple[int, int, in
     fine = values.dtype == np.bool_
     every = 1 if fine else max(round(float(np.min(np.linalg.norm(pose.matrix[1:3, :3], axis=1)))), 1)
     knots_y, knots_x = (np.arange(part.start, part.stop + every - 1, every) for part in (rows, columns))
-    spread_y, spread_x = _spread(rows, knots_y), np.ascontiguousarray(_spread(columns, knots_x).T)
     step = np.diag([1.0, float(every), float(every), 1.0])
     for index in range(box[0].start, box[0].stop):
         step[:3, 3] = [index, rows.start, columns.start]
@@ -80,19 +79,18 @@ def to_source(values: NDArray[np.generic], pose: Pose, shape: tuple[int, int, in
         within = np.logical_and(places >= -0.5, places <= np.array(GRID.shape)[:, None] - 0.5).all(axis=0)
         plane = _nearest(values, places) if fine else sampled(values.astype(np.float32, copy=False), places)
         plane = np.where(within, plane, np.zeros((), values.dtype)).reshape(len(knots_y), len(knots_x))
-        made[index, rows, columns] = plane if fine else spread_y @ plane.astype(np.float32) @ spread_x
+        made[index, rows, columns] = plane if every == 1 else _spread(plane, every, made[index, rows, columns].shape)
     return made
 
 
 def _thinned(voxels: Array, mask: Mask, ratio: tuple[int, int]) -> tuple[Array, Array]:
-    """The mask and the brain's HU, 0 outside, averaged over pixels by whole numbers, as nearly as they go in."""
-    along_y, along_x = (averaging(n, 1.0, float(r)) for n, r in zip(voxels.shape[1:], ratio, strict=True))
-    across = np.ascontiguousarray(along_x.T)
-    share, weighted = np.zeros((2, len(voxels), len(along_y), len(along_x)), np.float32)
+    """The mask and the brain's HU, 0 outside, averaged over so many rows and columns."""
+    shape = (len(voxels), -(-voxels.shape[1] // ratio[0]), -(-voxels.shape[2] // ratio[1]))
+    share, weighted = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for index, (image, inside) in enumerate(zip(voxels, mask, strict=True)):
         if inside.any():
-            share[index] = along_y @ (inside.astype(np.float32) @ across)
-            weighted[index] = along_y @ (np.where(inside, image, np.float32(0.0)) @ across)
+            share[index] = averaged(inside, *ratio)
+            weighted[index] = averaged(np.where(inside, image, np.float32(0.0)), *ratio)
     return share, weighted
 
 
@@ -106,11 +104,16 @@ def _box(pose: Pose, shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
     return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
 
 
-def _spread(part: slice, knots: NDArray[np.int_]) -> Array:
-    """(n, m): linear interpolation from the knots to every pixel of a part."""
-    at = np.arange(part.start, part.stop)
-    every = max(int(knots[1] - knots[0]), 1) if len(knots) > 1 else 1
-    made: Array = np.clip(1.0 - np.abs(at[:, None] - knots[None]) / every, 0.0, 1.0).astype(np.float32)
+def _spread(knots: NDArray[np.generic], every: int, shape: tuple[int, ...]) -> Array:
+    """Linear interpolation from knots that stand `every` pixels apart, from the first pixel on; (y, x)."""
+    made = knots.astype(np.float32)
+    for axis, count in enumerate(shape):
+        moved = np.moveaxis(made, axis, 0)
+        at = np.arange(count)
+        first = at // every
+        part = ((at % every) / np.float32(every)).astype(np.float32)[:, None]
+        following = np.minimum(first + 1, len(moved) - 1)
+        made = np.moveaxis(moved[first] + part * (moved[following] - moved[first]), 0, axis)
     return made
 
 

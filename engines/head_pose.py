@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engines import head_template
 from engines.head_frame import GRID, Array, Mask, Matrix, NotAligned, Pose
 from engines.head_template import CSF_HU, GREY_HU, SPACING_MM, Template
-from engines.head_volumes import averaging, blurred, places_of, sampled
+from engines.head_volumes import averaged, blurred, factor, places_of, sampled
 
 LEAST_QUALITY: Final = 0.5
 LEAST_COVERED: Final = 0.85  # of the template's brain
@@ -25,6 +25,8 @@ LARGEST_TILT_DEG: Final = 45.0
 _STARTS_DEG: Final = tuple((pitch, yaw) for pitch in (0.0, -24.0, 24.0) for yaw in (0.0, -24.0, 24.0))
 _WEIGHTS: Final = (1.0, 1.0)  # of inside and of density
 _OUTLIER: Final = 0.35  # of a channel: a lesion or a sinus pulls no more than this
+_CHUNK: Final = 512
+"""Places that are summed at once. So small a product of matrices runs on one thread, and has the same bits anywhere."""
 _ZYX_TO_LPS: Final = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
 
 
@@ -87,24 +89,21 @@ def align(voxels: Array, affine: Matrix, mask: Mask, template: Template | None =
 
 
 def coarsened(voxels: Array, affine: Matrix, mask: Mask) -> Coarse:
-    """Both channels of a head at about 4 mm."""
+    """Both channels of a head at about 4 mm; slices that are thicker stay."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    along = [averaging(n, float(mm), SPACING_MM) for n, mm in zip(voxels.shape, spacing, strict=True)]
-    shape = (len(along[0]), len(along[1]), len(along[2]))
-    across = np.ascontiguousarray(along[2].T)
-    channels = np.zeros((2, *shape), np.float32)
-    for index, (image, inside) in enumerate(zip(voxels, mask, strict=True)):
-        if inside.any():
-            share = inside.astype(np.float32)
-            dense = np.where(inside, np.clip((image - CSF_HU) / (GREY_HU - CSF_HU), 0.0, 1.2), np.float32(0.0))
-            planes = (along[1] @ (share @ across), along[1] @ (dense @ across))
-            for at in np.flatnonzero(along[0][:, index]):
-                for channel, plane in zip(channels, planes, strict=True):
-                    channel[at] += along[0][at, index] * plane
-    ratio = np.array([n / m for n, m in zip(voxels.shape, shape, strict=True)])
-    source = np.diag([*ratio, 1.0])
-    source[:3, 3] = 0.5 * ratio - 0.5
-    return Coarse(channels=(channels[0], channels[1]), lps=affine @ source, source=source)
+    many = [factor(float(mm), SPACING_MM) for mm in spacing]
+    planes: list[tuple[Array, Array]] = []
+    for first in range(0, len(voxels), many[0]):
+        inside, dense = [], []
+        for image, within in zip(voxels[first : first + many[0]], mask[first : first + many[0]], strict=True):
+            value = np.where(within, np.clip((image - CSF_HU) / (GREY_HU - CSF_HU), 0.0, 1.2), np.float32(0.0))
+            inside.append(averaged(within, many[1], many[2]))
+            dense.append(averaged(value, many[1], many[2]))
+        planes.append((np.mean(inside, axis=0), np.mean(dense, axis=0)))
+    source = np.diag([*(float(one) for one in many), 1.0])
+    source[:3, 3] = 0.5 * np.array(many) - 0.5
+    channels = (np.stack([one for one, _ in planes]), np.stack([other for _, other in planes]))
+    return Coarse(channels=channels, lps=affine @ source, source=source)
 
 
 def fit(coarse: Coarse, template: Template) -> Matrix:
@@ -167,9 +166,9 @@ def _descend(
             off = values[channel] - level.values[channel]
             robust = weight * within / (1.0 + (off / np.float32(_OUTLIER)) ** 2)
             slopes = level.slopes[channel]
-            weighted = slopes * robust[:, None].astype(np.float32)
-            hessian += (weighted.T @ slopes).astype(np.float64)
-            gradient += (weighted.T @ off).astype(np.float64)
+            weighted = (slopes * robust[:, None].astype(np.float32)).reshape(-1, _CHUNK, columns).transpose(0, 2, 1)
+            hessian += (weighted @ slopes.reshape(-1, _CHUNK, columns)).sum(axis=0, dtype=np.float64)
+            gradient += (weighted @ off.reshape(-1, _CHUNK, 1)).sum(axis=0, dtype=np.float64)[:, 0]
             total += float(np.sum(robust * off * off, dtype=np.float64))
             count += float(np.sum(robust, dtype=np.float64))
         # What the scan does not cover fits nothing: half a squared unit for each place.
@@ -199,6 +198,8 @@ def _level(template: Template, every: int, sigma_mm: float, *, rigid: bool) -> _
     chosen = np.zeros(template.inside.shape, dtype=bool)
     chosen[::every, ::every, ::every] = True
     chosen &= blurred(template.inside, (3.0, 3.0, 3.0)) > 0.01
+    places = np.flatnonzero(chosen)
+    chosen.reshape(-1)[places[len(places) // _CHUNK * _CHUNK :]] = False
     points = np.concatenate(
         [places_of(template.inside.shape, head_template.to_mm(), chosen), np.ones((1, np.count_nonzero(chosen)))]
     ).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Arithmetic on small volumes, numpy only: averaging to another spacing, blurring, growing, sampling."""
+"""Arithmetic on small volumes, numpy only: means over blocks, blurring, growing, sampling."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,31 +6,44 @@ from numpy.typing import NDArray
 from engines.head_frame import Array, Mask, Matrix
 
 
-def averaging(count: int, spacing_mm: float, target_mm: float) -> Array:
-    """(m, n): samples about `target_mm` apart, a whole number of them, out of n that are `spacing_mm` apart.
+def factor(spacing_mm: float, target_mm: float) -> int:
+    """How many voxels make one of about `target_mm`; 1 where they are as large already."""
+    return max(round(target_mm / spacing_mm), 1)
 
-    Every sample is the mean over its own width where that is wider than the source's; else it is interpolated.
-    Sample k has its centre at `(k + 1/2) n spacing / m` from the first voxel's edge.
+
+def averaged(image: Array, rows: int, columns: int) -> Array:
+    """Means over blocks of so many rows and columns; the last ones over what is left.
+
+    image: (y, x); returns: (ceil(y / rows), ceil(x / columns)) float32
+
+    Sums along an axis and no product of matrices: the same bits whatever threads a library of linear algebra has, and
+    none of them waiting for a core.
     """
-    many = max(round(count * spacing_mm / target_mm), 1)
-    centres = (np.arange(many) + 0.5) * (count / many) - 0.5
-    half = max(count / many, 1.0)
-    off = np.abs(np.arange(count)[None] - np.clip(centres, 0.0, count - 1.0)[:, None])
-    # Overlap of a box with a voxel where samples are wider; a triangle (linear interpolation) where they are not.
-    weights = np.clip((half + 1.0) / 2.0 - off, 0.0, 1.0) if half > 1.0 else np.clip(1.0 - off, 0.0, 1.0)
-    made: Array = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    made = image.astype(np.float32, copy=False)
+    for axis, many in ((0, rows), (1, columns)):
+        if many > 1:
+            starts = np.arange(0, image.shape[axis], many)
+            counts = np.diff([*starts, image.shape[axis]]).astype(np.float32)
+            shape = (-1, 1) if axis == 0 else (1, -1)
+            made = (np.add.reduceat(made, starts, axis=axis) / counts.reshape(shape)).astype(np.float32, copy=False)
     return made
 
 
 def blurred(volume: Array, sigma: tuple[float, float, float]) -> Array:
-    """Gaussian, sigma in voxels along (z, y, x), the border repeated."""
+    """Gaussian, sigma in voxels along (z, y, x), cut at 3 sigma, the border repeated."""
     made = volume
     for axis, width in enumerate(sigma):
-        if width > 0.0:
-            at = np.arange(volume.shape[axis])
-            weights = np.exp(-0.5 * ((at[:, None] - at[None]) / width) ** 2)
-            matrix = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-            made = np.moveaxis(np.tensordot(matrix, made, axes=([1], [axis])), 0, axis)
+        reach = int(np.ceil(3.0 * width))
+        if reach == 0:
+            continue
+        weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+        weights = (weights / weights.sum()).astype(np.float32)
+        wide = np.pad(made, [(reach, reach) if at == axis else (0, 0) for at in range(3)], mode="edge")
+        moved = np.moveaxis(wide, axis, 0)
+        total = np.zeros_like(np.moveaxis(made, axis, 0))
+        for at, weight in enumerate(weights):
+            total += weight * moved[at : at + len(total)]
+        made = np.moveaxis(total, 0, axis)
     return np.ascontiguousarray(made)
 
 
