@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.dicom.codes import CODING_SCHEME, PROCESSING_EQUIPMENT, Code
+from node.dicom.triage_codes import ANOM_Z, NO_UNITS
 
 SOP_CLASS_UID: Final = "1.2.840.10008.5.1.4.1.1.30"
 SOP_CLASS_NAME: Final = "Parametric Map"
@@ -24,6 +25,9 @@ class MapKind:
     label:       Content Label (0070,0080) and LUT Label (0040,9210), at most 16 characters
     explanation: LUT Explanation (0028,3003), at most 64
     signed:      whether its values may be below 0
+    unit:        of its values
+    step:        of its values, or a round multiple of it where they reach beyond; None: the finest that holds them, in
+                 stored values of the images
     """
 
     series_code: int
@@ -34,6 +38,8 @@ class MapKind:
     label: str
     explanation: str
     signed: bool
+    unit: Code = UNIT
+    step: float | None = None
 
 
 def _ours(value: str, meaning: str) -> Code:
@@ -60,6 +66,18 @@ MAPS: Final = {
         label="AI_ADDED_DETAIL",
         explanation="Thin slice minus what was measured, in stored values",
         signed=True,
+    ),
+    "PH": MapKind(
+        series_code=42,
+        opening="AI ANOMALY MAP - NOT FOR DIAGNOSIS",
+        operation="Signed deviation of the image from its pseudo-healthy synthesis, in standard deviations",
+        derivation=Code(value="113062", scheme="DCM", meaning="Pixel by pixel subtraction"),
+        quantity=ANOM_Z,
+        label="AI_ANOMALY",
+        explanation="Deviation from the synthesis, in standard deviations",
+        signed=True,
+        unit=NO_UNITS,
+        step=0.001,
     ),
 }
 """Kind of image -> its map."""

@@ -58,7 +58,9 @@ def write_map(request: dict[str, Any]) -> dict[str, Any]:
     values = mapped(request["map"])
     row = _kind(job)
     _check(values, sources, job)
-    quantized = Quantized.of(values, signed=row.signed, unit=Scales(sources)[0].slope)
+    quantized = Quantized.of(values, signed=row.signed, unit=1.0 if row.step else Scales(sources)[0].slope)
+    if row.step:
+        quantized = quantized.rounded(row.step)
     study_uid, out = part10.text(sources[0].dataset, "StudyInstanceUID"), Path(request["out"])
     head, body = header(job, sources, study_uid, quantized, quantized.window(values))
 
@@ -99,7 +101,7 @@ def header(
     raises: Refuse if it would break an assertion
     """
     first, places = sources[0].dataset, Places(job, sources)
-    positions = [_position(sources, places, index) for index in range(1, places.count + 1)]
+    positions = [position_of(sources, places, index) for index in range(1, places.count + 1)]
     try:
         made = _constructed(job, sources[0], places, positions, quantized, window)
     except ValueError as error:  # what highdicom does not take; its words may hold values of the source
@@ -114,7 +116,7 @@ def header(
     said.SOPInstanceUID = job.map_uid(study_uid)
     said.ContentCreatorName = ""  # Type 2: nobody but the network
     own = part10.elements(said) | {Tag("SeriesDescription"): wording.series_description(job.marker, first)}
-    joined = template.encode(_without_groups(made)) | template.encode(_kept(sources[0], job))
+    joined = template.encode(without_groups(made)) | template.encode(_kept(sources[0], job))
     joined |= template.encode(part10.dataset_of(own)) | provenance.lossy(sources[0])
     images = provenance.Images(job, sources, study_uid, places)
     joined[0x0018A001] = template.sequence(0x0018A001, images.equipment(sources[0]))
@@ -125,7 +127,7 @@ def header(
     joined[PER_FRAME] = template.sequence(
         PER_FRAME,
         [
-            _frame(frame, position, said_of_it | {0x00082112: images.source_images(index)})
+            frame_item(frame, position, said_of_it | {0x00082112: images.source_images(index)})
             for index, (frame, position) in enumerate(zip(made[PER_FRAME].value, positions, strict=True), start=1)
         ],
     )
@@ -153,7 +155,7 @@ def _constructed(
     mapping = highdicom.pm.RealWorldValueMapping(
         lut_label=row.label,
         lut_explanation=row.explanation,
-        unit=_concept(maps.UNIT),
+        unit=_concept(row.unit),
         value_range=(0, HIGHEST),
         slope=quantized.slope,
         intercept=quantized.intercept,
@@ -161,7 +163,7 @@ def _constructed(
     )
     between = places.finer.spacing_mm if places.finer is not None else None  # else measured on the positions
     made: Dataset = highdicom.pm.ParametricMap(
-        source_images=[_stand_in(first, source, thickness)],
+        source_images=[stand_in(first, source, thickness)],
         pixel_array=np.zeros((places.count, 1, 1), np.uint16),
         series_instance_uid="1.2.3",  # this and what follows up to the labels: see `header`
         series_number=1,
@@ -200,7 +202,7 @@ def _concept(code: Code) -> Any:
     return highdicom.sr.CodedConcept(value=code.value, scheme_designator=code.scheme, meaning=code.meaning)
 
 
-def _stand_in(first: Dataset, source: Source, thickness: float | None) -> Dataset:
+def stand_in(first: Dataset, source: Source, thickness: float | None) -> Dataset:
     """What highdicom asks of a source: its place. Names and times are put in from the source's own bytes.
 
     thickness: mm, of a slice of the map; of two thicknesses highdicom would take that of the source
@@ -219,7 +221,8 @@ def _stand_in(first: Dataset, source: Source, thickness: float | None) -> Datase
     return made
 
 
-def _without_groups(made: Dataset) -> Dataset:
+def without_groups(made: Dataset) -> Dataset:
+    """An object without its functional groups."""
     elements = part10.elements(made)
     return part10.dataset_of({tag: one for tag, one in elements.items() if int(tag) not in (SHARED, PER_FRAME)})
 
@@ -235,14 +238,16 @@ def _kept(source: Source, job: Job) -> Dataset:
     return keep.kept(part10.dataset_of(named), signed=False, form=form)
 
 
-def _frame(made: Dataset, position: tuple[str, ...], derivation: dict[int, bytes]) -> bytes:
+def frame_item(made: Dataset, position: tuple[str, ...], derivation: dict[int, bytes]) -> bytes:
+    """The item of one frame in Per-frame Functional Groups; `derivation`: tag -> element of its Derivation Image."""
     made.PlanePositionSequence[0].ImagePositionPatient = list(position)  # to the digit where the image stands
     groups = template.encode(made)
     groups[_DERIVATION] = template.sequence(_DERIVATION, [template.data_set(derivation)])
     return template.data_set(groups)
 
 
-def _position(sources: Sequence[Source], places: Places, index: int) -> tuple[str, ...]:
+def position_of(sources: Sequence[Source], places: Places, index: int) -> tuple[str, ...]:
+    """Image Position (Patient) of image 1..N, to the digit as its source has it."""
     if places.finer is not None:
         return places.finer.position(index)
     return tuple(part10.values(sources[places.source(index)].dataset, "ImagePositionPatient") or ())

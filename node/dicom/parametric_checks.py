@@ -81,7 +81,7 @@ def _values(job: Job, made: MultiFrame) -> Iterator[str]:
     elif (mapping.RealWorldValueIntercept < 0.0) is not row.signed:
         yield "the values of the map begin at the wrong end"
     units = part10.items(mapping, "MeasurementUnitsCodeSequence")
-    if [part10.text(one, "CodeValue") for one in units] != [maps.UNIT.value]:
+    if [part10.text(one, "CodeValue") for one in units] != [row.unit.value]:
         yield "the values of the map have another unit"
     concepts = [
         part10.text(code, "CodeValue")

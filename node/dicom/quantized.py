@@ -1,6 +1,7 @@
 """From the values of a map to 16 bits that say what they mean (Real World Value Mapping, PS3.3 C.7.6.16.2.11)."""
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
@@ -54,6 +55,11 @@ class Quantized:
         most, zero = (HIGHEST - _MIDDLE, _MIDDLE) if signed else (HIGHEST, 0)
         slope = max(map(abs, ends)) / most or 1.0  # where all is 0, any slope is right
         return cls(slope=slope, zero=zero, fraction=1.0 / unit)
+
+    def rounded(self, step: float) -> Self:
+        """The same with a slope of 1, 2, 5, 10, ... times `step`, the finest that holds all values."""
+        rounds = (step * times * 10**power for power in itertools.count() for times in (1, 2, 5))
+        return replace(self, slope=next(slope for slope in rounds if slope >= self.slope))
 
     def stored(self, plane: NDArray[np.float32]) -> NDArray[np.uint16]:
         """(y, x), rounded to the nearest step: uint16, little endian."""

@@ -24,7 +24,7 @@ def _dcm(value: str, meaning: str) -> Code:
 
 ANOM_TRIAGE: Final = _ours("ANOM_TRIAGE", "Automated anomaly triage")
 ANOM_SCORE: Final = _ours("ANOM_SCORE", "Anomaly score")
-ANOM_Z: Final = _ours("ANOM_Z", "Signed deviation from the pseudo-healthy image, in standard deviations")
+ANOM_Z: Final = _ours("ANOM_Z", "Deviation from the pseudo-healthy image, normalised")
 TRIAGE_FLAG: Final = _ours("TRIAGE_FLAG", "Triage flag")
 FLAGS: Final = {
     code.value: code
@@ -58,6 +58,7 @@ QUALITY_REASON: Final = _dcm("111220", "Other failure")  # CID 7011; TID 2010 wa
 KEYS_DESCRIPTION: Final = "AI triage: flag raised. Not a diagnosis."
 
 MORPHOLOGICALLY_ABNORMAL: Final = Code(value="49755003", scheme="SCT", meaning="Morphologically Abnormal Structure")
+SEGMENTING: Final = _dcm("113076", "Segmentation")  # CID 7203
 LESION: Final = Code(value="52988006", scheme="SCT", meaning="Lesion")
 
 

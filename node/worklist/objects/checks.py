@@ -87,8 +87,8 @@ def rejection(
 ) -> list[str]:
     """What is wrong with a rejection note; `title`: its code."""
     return [
+        *identity(job, "rejection", part10.parse(written), sources),
         *_selection(_whole(written), title, wanted),
-        *(fault for fault in identity(job, "rejection", part10.parse(written), sources) if "UID" not in fault),
     ]
 
 

@@ -50,7 +50,7 @@ class Scene:
     def mm_per_pixel(self) -> float:
         """Of the picture, in both directions."""
         (rows, columns), (row_mm, column_mm) = self.hu.shape, self.gaps_mm
-        return max(rows * row_mm, columns * column_mm) / SIDE
+        return float(max(rows * row_mm, columns * column_mm)) / SIDE
 
 
 def drawn(scene: Scene, caption: str, lines: Sequence[str]) -> Picture:

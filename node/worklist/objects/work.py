@@ -76,7 +76,7 @@ class Work:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Refuse(f"The triage to write is incomplete ({type(error).__name__}: {error}).") from error
         return cls(
-            job=described(request["job"]),
+            job=Job.of(plain(request["job"])),
             numbers=numbers,
             paths=paths,
             frames=frames,
@@ -116,8 +116,8 @@ class Work:
         return of_form(self.job, name, self.numbers[name], computed=self.assessment.flag is not Flag.NOT_ANALYSABLE)
 
 
-def described(request: Mapping[str, Any]) -> Job:
-    """The job of a request; what its kind alone decides may be left out of it. Raises Refuse as `Job.of`."""
+def plain(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The job of a request as the writers of images take it; what its kind alone decides may be left out of it."""
     row = codes.OUTPUTS[triage_codes.KIND]
     known = {
         "kind": triage_codes.KIND,
@@ -130,7 +130,7 @@ def described(request: Mapping[str, Any]) -> Job:
         "elements": {},
         "cautions": [],
     }
-    return Job.of({**known, **request})
+    return {**known, **request}
 
 
 def of_form(job: Job, name: str, number: int, *, computed: bool) -> Job:
@@ -208,6 +208,21 @@ def kept(source: Source, tags: frozenset[int]) -> dict[int, bytes]:
     return template.encode(keep.kept(part10.dataset_of(named), signed=False, form=form))
 
 
+def document_of(made: Dataset, said: Dataset, source: Source) -> dict[int, bytes]:
+    """A document of highdicom with patient and study of a source and with what we say; tag -> element."""
+    own = template.encode(said)
+    for tag in _OF_IMAGES:
+        own.pop(tag, None)
+    return _joined(made, own, kept(source, DOCUMENT))
+
+
+def _joined(made: Dataset, own: dict[int, bytes], theirs: dict[int, bytes]) -> dict[int, bytes]:
+    joined = template.encode(made)
+    joined.pop(0x00080005, None)  # of the source, or none: what it calls its texts is what they are
+    own.pop(_BITS_ALLOCATED, None)  # those of the object, not of an image like its source
+    return joined | theirs | own
+
+
 def labelled(
     job: Job, sources: Sequence[Source], form: str, made: Dataset, tags: frozenset[int], *, index: int = 1
 ) -> dict[int, bytes]:
@@ -220,13 +235,10 @@ def labelled(
     study_uid = part10.text(sources[0].dataset, "StudyInstanceUID")
     said = provenance.common(job, sources, study_uid, sop_class_uid=triage_codes.FORMS[form].sop_class_uid, form=form)
     said.SOPInstanceUID, said.InstanceNumber = job.object_uid(study_uid, form, index), index
-    own = template.encode(said)
-    own.pop(_BITS_ALLOCATED, None)  # those of the object, not of an image like its source
-    for tag in _OF_IMAGES if tags is DOCUMENT else ():
-        own.pop(tag, None)
-    joined = template.encode(made)
-    joined.pop(0x00080005, None)  # of the source, or none: what it calls its texts is what they are
-    joined |= kept(sources[0], tags) | own
+    if tags is DOCUMENT:
+        joined = document_of(made, said, sources[0])
+    else:
+        joined = _joined(made, template.encode(said), kept(sources[0], tags))
     images = provenance.Images(job, sources, study_uid, Places(job, sources))
     joined[0x0018A001] = template.sequence(0x0018A001, images.equipment(sources[0]))
     return joined

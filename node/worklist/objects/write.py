@@ -12,7 +12,8 @@ from node.dicom import triage_codes
 from node.dicom.files import Batch
 from node.dicom.source_slices import Source
 from node.errors import Refuse
-from node.worklist.objects import capture, keys, report
+from node.worklist.objects import capture, keys, report, segment
+from node.worklist.objects import map as maps_and_images
 from node.worklist.objects.maps_file import MapsFile
 from node.worklist.objects.work import Work
 
@@ -42,7 +43,7 @@ def write_objects(request: dict[str, Any]) -> dict[str, Any]:
         writing.put("report", 1, report.FILE_NAME, [report.report(work)], work.headers[0])
         if set(wanted) & {"capture", "map", "segment", "classic"}:
             with maps_of(work) as maps:
-                writing.images(wanted, maps)
+                writing.images(wanted, maps, request)
         if "keys" in wanted:
             captured = [one["sop_instance_uid"] for one in writing.instances if one["form"] == "capture"]
             top = work.headers[work.assessment.slices[0]]
@@ -85,7 +86,14 @@ class _Writing:
             }
         )
 
-    def images(self, wanted: list[str], maps: MapsFile) -> None:
+    def images(self, wanted: list[str], maps: MapsFile, request: dict[str, Any]) -> None:
         if "capture" in wanted:
             for shot, written in capture.capture(self.work, maps.array("region")):
                 self.put("capture", shot.index, shot.file_name, [written], shot.sources[0])
+        if "map" in wanted:
+            self.instances += maps_and_images.write_map(self.work, request, maps.file("z"))
+        if "segment" in wanted:
+            pieces = segment.segment(self.work, maps.array("region"))
+            self.put("segment", 1, segment.FILE_NAME, pieces, self.work.headers[0])
+        if "classic" in wanted:
+            self.instances += maps_and_images.write_images(self.work, request, maps.file("healthy"))
