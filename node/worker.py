@@ -40,7 +40,9 @@ from node.stages.deliver import Deliverer
 from node.stages.infer import Inference
 from node.starting import Starting
 from node.worklist import standing
+from node.worklist.notices import Notices
 from node.worklist.scanners import scanner_of
+from node.worklist.tellers import tellers
 from pipelines.pipeline import Pipeline
 
 _TICK_S: Final = 0.15
@@ -48,7 +50,7 @@ _RESUME_EVERY_S: Final = 2.0
 _PURGE_EVERY_S: Final = 3600.0
 _KNOWN_ANSWERS_EVERY_S: Final = 24 * 3600.0
 _NICE: Final = 10  # of children, where another one is for triage: about a tenth of a core that both want
-_WARM_FOR_TRIAGE: Final = ("node.worklist.objects.write",)
+_WARM_FOR_TRIAGE: Final = ("node.worklist.objects.write", "highdicom", "highdicom.sr")  # seconds, on a busy machine
 
 
 class Worker:
@@ -119,6 +121,8 @@ class Worker:
         except EngineError as error:
             raise BadSetting(error.message, fix=error.fix) from error
         log.info("engines loaded", backend=settings.engines.backend, bytes=pool.loaded, off=sorted(self.inference.off))
+        told = tellers(settings.worklist.channels, app.orthanc_of(settings), self.records)
+        self.notices = stack.enter_context(Notices(self.records, told, clock=time.time))
         address = app.address_of(settings)
         deliverer = Deliverer(
             self.records,
@@ -259,6 +263,7 @@ class Worker:
         self.starting.look(everything_is_here=everything_is_here)
         with self.records.read() as connection:
             released = jobs.to_release(connection)
+        self.notices.tick()
         for job_id, times in released:
             flow.start_job(job_id, f"released-{times}")
         for ready in self.router.ready(everything_is_here=self._everything_is_here):
