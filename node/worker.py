@@ -17,7 +17,7 @@ from engines.engine import EngineError, EngineFailed, EngineUnavailable, NoRoom
 from node import app, flow, signs
 from node.errors import BadSetting
 from node.log import log
-from node.metrics import METRICS, prime_worker
+from node.metrics import METRICS, prime_triage, prime_worker
 from node.peers.dimse import query as dimse_query
 from node.peers.dimse.connect import Address
 from node.processing import Work
@@ -41,7 +41,7 @@ from node.stages.infer import Inference
 from node.starting import Starting
 from node.worklist import standing
 from node.worklist.notices import Notices
-from node.worklist.scanners import scanner_of
+from node.worklist.scanners import labels, scanner_of
 from node.worklist.tellers import tellers
 from pipelines.pipeline import Pipeline
 
@@ -90,6 +90,7 @@ class Worker:
         pipelines = app.pipelines_of(settings, self._more)
         specs = app.specs_of(settings, pipelines)
         prime_worker([destination.name for destination in settings.destinations], pipelines, specs)
+        prime_triage(labels(settings.worklist.scanners), [channel.name for channel in settings.worklist.channels])
         spool = app.spool_of(settings)
         self.records = stack.enter_context(contextlib.closing(Records(state)))
         with self.records.write() as connection:
