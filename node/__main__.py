@@ -152,6 +152,21 @@ def jobs(
 
 
 @app.command()
+def worklist(
+    settings: SettingsFile = USUAL_SETTINGS,
+    everything: Annotated[bool, typer.Option("--all", help="Also what has ended.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The reading list in its order: how long each study waits, and why it stands where it stands."""
+    from node.commands import worklist as listing
+    from node.settings import load
+
+    with _records(settings) as records:
+        found = listing.worklist(load(settings), records, everything=everything)
+    _print(found, as_json=as_json, text=listing.text)
+
+
+@app.command()
 def show(
     series: Annotated[str, typer.Argument(help="Series Instance UID, or the start of a job's id.")],
     settings: SettingsFile = USUAL_SETTINGS,
@@ -224,6 +239,22 @@ def purge(
     configure("error", part="purge")
     with _records(settings) as records:
         _print(tidy.purge(records, settings, dry_run=dry_run), as_json=as_json, text=tidy.text)
+
+
+@app.command()
+def flags(
+    settings: SettingsFile = USUAL_SETTINGS,
+    limit: Annotated[int, typer.Option(min=1, help="How many verdicts, newest first.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Verdicts of triage, and who was told. Exit status 1 if somebody did not acknowledge one in time."""
+    from node.commands import flags as telling
+
+    with _records(settings) as records:
+        found = telling.flags(records, limit=limit)
+    _print(found, as_json=as_json, text=telling.text)
+    if found["alarms"]:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -27,7 +27,7 @@ from node.processing.planes import Planes
 from node.proof import Proof
 from node.records import instances
 from node.records.database import Records, migrate
-from node.settings import Destination, DicomDestination, Settings
+from node.settings import Destination, DicomDestination, OrthancDestination, Settings
 from node.spool import Spool
 from node.stages.receive import Intake
 from pipelines import with_kernels
@@ -272,6 +272,12 @@ def carriers_of(settings: Settings) -> Callable[[Destination], Carrier]:
         return FolderCarrier(destination.path)
 
     return carrier
+
+
+def orthanc_of(settings: Settings) -> Callable[[str], OrthancDestination]:
+    """The destination of that name, which is an Orthanc."""
+    known = {one.name: one for one in settings.destinations if isinstance(one, OrthancDestination)}
+    return known.__getitem__
 
 
 def proofs_of(settings: Settings, records: Records) -> Callable[[Destination], Proof | None]:

@@ -21,7 +21,10 @@ from node.peers.dimse.connect import Address
 from node.peers.tls import web_server_context
 from node.peers.web.orthanc import OrthancClient
 from node.peers.web.stow_senders import Senders
+from node.records import notices
+from node.records.database import FILE_NAME, Records
 from node.settings import OrthancSource, Settings, load
+from node.worklist.tellers import teller
 from pipelines.pipeline import Pipeline
 
 _EARLIEST: Final = 1_767_225_600  # 2026-01-01: a clock before the software itself is wrong
@@ -67,6 +70,7 @@ def check(settings_file: Path) -> Iterator[Line]:
         elif destination.kind != "folder":
             yield _asked(f"destination {destination.name}", destination.url, carriers(destination).probe)
     yield from _by_http(settings)
+    yield from _told(settings)
     yield from _licences()
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
@@ -160,6 +164,27 @@ def _by_http(settings: Settings) -> Iterator[Line]:
                 client.version()
 
         yield _asked(f"source {source.name}", source.url, probe)
+
+
+def _told(settings: Settings) -> Iterator[Line]:
+    """Whether those who are told of verdicts are there, and whether they acknowledged what they were told."""
+    for channel in settings.worklist.channels:
+        what, orthanc = f"channel {channel.name}", app.orthanc_of(settings)
+        try:
+            teller(channel, orthanc, None).probe()
+        except NodeError as error:
+            yield Line(what=what, good=False, text=str(error))
+        else:
+            yield Line(what=what, good=True, text="somebody is there")
+    state = settings.node.state.absolute()
+    if not (state / FILE_NAME).exists():
+        return
+    with closing(Records(state)) as records, records.read() as connection:
+        alarms = notices.alarms(connection)
+    for name, count in alarms.items():
+        if count:
+            text = f"{count} verdict(s) not acknowledged; see `imaging-node flags`"
+            yield Line(what=f"channel {name}", good=False, text=text)
 
 
 def _asked(what: str, url: str, probe: Callable[[], None]) -> Line:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from node.completeness import Complete, Waiting, contiguous
 from node.errors import BadSetting
-from node.records import commitments, deliveries, events, gatherings, instances, jobs, sets
+from node.records import commitments, deliveries, events, gatherings, instances, jobs, notices, sets
 from node.records.database import Records
 from node.records.states import DispatchState, GatheringState, JobState, SetState
 from node.settings import Assemble
@@ -136,6 +136,7 @@ def replay(records: Records, key: str) -> list[str]:
                 asked += [f"delivery to {name}" for name in again]
                 if lost:
                     sets.replay(connection, newest["id"], at=time.time())
+            asked += [f"telling {name}" for name in notices.replay(connection, job["id"], at=time.time())]
         redo = newest["state"] in (SetState.UNMATCHED, SetState.FAILED) or any(
             job["state"] in _REPLAYABLE for job in newest["jobs"]
         )

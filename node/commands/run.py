@@ -27,6 +27,7 @@ from node.supervisor import Supervisor
 def node(settings_file: Path) -> int:
     """Check everything, then supervise. Returns the exit status."""
     from node.peers.web.http import require_usable  # here: the parts start sooner without it
+    from node.worklist import tellers
 
     settings = load(settings_file)
     configure(settings.node.log_level, part="node")
@@ -36,6 +37,7 @@ def node(settings_file: Path) -> int:
     app.prepare_state(settings)
     receiver_ports.require_safe(settings)
     require_usable(settings.sites)
+    tellers.require_usable(settings.worklist.channels, app.orthanc_of(settings))
     receiver_ports.prepare_ports(settings)
     require_free(settings.page.host, settings.page.port, setting="page")
     if settings.stow is not None:

@@ -42,3 +42,9 @@ def tellers(
 ) -> list[tuple[Channel, Teller]]:
     """All of them. Raises BadSetting."""
     return [(one, teller(one, orthanc, records)) for one in channels]
+
+
+def require_usable(channels: Sequence[Channel], orthanc: Callable[[str], OrthancDestination]) -> None:
+    """Look at every secret and certificate before anybody is told anything. Raises BadSetting."""
+    for one in channels:
+        teller(one, orthanc, None)
