@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -57,15 +58,17 @@ def simulate_worklist(
         site=site,
         day=simulate.day_of(day),
         utilisations=tuple(_numbers(utilisation, "utilisation", 0.0, 1.0)),
-        readers=tuple(int(one) for one in _numbers(readers, "readers", 0.0, 101.0) if one == int(one)),
+        readers=_whole(readers),
         bound_minutes=credit_minutes,
         cases=cases,
         replications=replications,
         seed=seed,
     )
-    if not plan.readers:
-        raise BadSetting(f"Readers of {readers!a}.", fix="Write whole numbers parted by commas, as in 1,2,4.")
-    sweep, files = simulate.simulate(plan, characteristic, to, _say)
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=_err, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        sweep, files = simulate.simulate(
+            plan, characteristic, to, lambda what, share: bar.update(task, description=what, completed=share)
+        )
     found = simulate.result(sweep, measured=measured, files=files)
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
@@ -84,9 +87,11 @@ def _numbers(text: str, what: str, above: float, below: float) -> list[float]:
     return sorted(set(found))
 
 
-def _say(what: str, share: float) -> None:
-    if _err.is_terminal:
-        _err.print(f"\r{share:4.0%}  {what:60.60}", end="")
+def _whole(text: str) -> tuple[int, ...]:
+    found = _numbers(text, "readers", 0.0, 101.0)
+    if any(one != int(one) for one in found):
+        raise BadSetting(f"Readers of {text!a}.", fix="Write whole numbers parted by commas, as in 1,2,4.")
+    return tuple(int(one) for one in found)
 
 
 def _text(found: dict[str, Any], to: Path | None) -> RenderableType:

@@ -140,7 +140,9 @@ def test_hours_of_a_site_are_read_in_any_writing(tmp_path: Path) -> None:
     assert simulate.day_of(tmp_path / "day") == tuple(range(24))
 
 
-@pytest.mark.parametrize("option", [["--readers", "0"], ["--readers", "a"], ["--utilisation", "1.0"]])
+@pytest.mark.parametrize(
+    "option", [["--readers", "0"], ["--readers", "a"], ["--readers", "1,1.5"], ["--utilisation", "1.0"]]
+)
 def test_options_that_make_no_queue_are_refused(option: list[str]) -> None:
     done = CliRunner().invoke(app, ["simulate-worklist", *SMALL, *option])
     assert isinstance(done.exception, BadSetting)
