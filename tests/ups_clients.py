@@ -102,7 +102,8 @@ def get(opened: Association, uid: str, tags: Sequence[int] = ()) -> tuple[int, D
 
 
 def ask_to_cancel(opened: Association, uid: str, **values: Any) -> int:
-    return _status(opened.send_n_action(items(**values), 2, PUSH, uid, meta_uid=WATCH)[0])
+    said = items(**values) if values else None
+    return _status(opened.send_n_action(said, 2, PUSH, uid, meta_uid=WATCH)[0])
 
 
 def subscribe(opened: Association, receiver: str, uid: str = ALL_ITEMS, *, lock: bool = False) -> int:
@@ -143,3 +144,35 @@ def performed() -> Dataset:
 def _status(found: Dataset) -> int:
     assert "Status" in found, "no answer"
     return int(found.Status)
+
+
+# Types 1 and 2 of table CC.2.5-3 (N-CREATE, SCP), written down here anew so that the node's own table is checked.
+TYPE_1 = (
+    "SOPClassUID SOPInstanceUID ScheduledProcedureStepPriority ScheduledProcedureStepModificationDateTime "
+    "ProcedureStepLabel WorklistLabel ScheduledProcedureStepStartDateTime InputReadinessState ProcedureStepState"
+)
+TYPE_2 = (
+    "ScheduledProcessingParametersSequence ScheduledStationNameCodeSequence ScheduledStationClassCodeSequence "
+    "ScheduledStationGeographicLocationCodeSequence ScheduledWorkitemCodeSequence CommentsOnTheScheduledProcedureStep "
+    "InputInformationSequence StudyInstanceUID PatientName PatientID IssuerOfPatientID "
+    "IssuerOfPatientIDQualifiersSequence OtherPatientIDsSequence PatientBirthDate PatientSex AdmissionID "
+    "IssuerOfAdmissionIDSequence AdmittingDiagnosesDescription AdmittingDiagnosesCodeSequence "
+    "ReferencedRequestSequence ProcedureStepProgressInformationSequence UnifiedProcedureStepPerformedProcedureSequence"
+)
+OF_REQUEST = (
+    "AccessionNumber IssuerOfAccessionNumberSequence OrderPlacerIdentifierSequence OrderFillerIdentifierSequence "
+    "RequestedProcedureID RequestedProcedureDescription RequestedProcedureCodeSequence"
+)
+OF_INPUT = "TypeOfInstances StudyInstanceUID SeriesInstanceUID ReferencedSOPSequence DICOMRetrievalSequence"
+
+
+def missing(found: Dataset) -> list[str]:
+    """What a workitem lacks of what it has to have."""
+    lacks = [keyword for keyword in TYPE_1.split() if not found.get(keyword)]
+    lacks += [keyword for keyword in TYPE_2.split() if keyword not in found]
+    for item in found.get("ReferencedRequestSequence", ()):
+        lacks += [f"ReferencedRequestSequence.{keyword}" for keyword in OF_REQUEST.split() if keyword not in item]
+        lacks += [] if item.get("StudyInstanceUID") else ["ReferencedRequestSequence.StudyInstanceUID"]
+    for item in found.get("InputInformationSequence", ()):
+        lacks += [f"InputInformationSequence.{keyword}" for keyword in OF_INPUT.split() if not item.get(keyword)]
+    return lacks
