@@ -5,6 +5,7 @@ from typing import Final
 
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
+from node.conformance import triage
 from node.conformance.document import Section, table
 from node.conformance.facts import Facts
 from node.dicom import codes, keep, maps
@@ -54,13 +55,14 @@ def annexes(facts: Facts) -> tuple[Section, ...]:
                 "A Parametric Map (PS3.3 A.75; for rules with `map = true`) goes beside the images in a series of its "
                 f"own. Image and Frame Type `{chr(92).join(maps.IMAGE_TYPE)}`, Synthetic Data YES, unsigned 16 bits, "
                 "rescale identity. Slope and intercept of its one Real World Value Mapping (0040,9096) give values in "
-                f"({maps.UNIT.value}, {maps.UNIT.scheme}, {maps.UNIT.meaning}): stored values of the images. Frames "
-                "stand where the images do and name the same sources.",
+                f"the unit of the table; ({maps.UNIT.value}, {maps.UNIT.scheme}, {maps.UNIT.meaning}) means stored "
+                "values of the images. Frames stand where the images do and name the same sources.",
                 _maps(),
                 "Synthetic Data (0008,001C) is YES where content was invented by a network, NO where the network was "
                 "shown to keep to what was acquired. NO is a claim of faithfulness that the site's physicist signs. "
                 "Content Qualification (0018,9004) is RESEARCH: the node is not a medical device.",
             ),
+            parts=(triage.objects(),),
         ),
         Section(
             number="B",
@@ -155,12 +157,14 @@ def _maps() -> str:
             f"`{row.opening}`",
             f"1000 x source + {row.series_code}",
             f"({row.quantity.value}, {row.quantity.scheme}, {row.quantity.meaning})",
+            f"({row.unit.value}, {row.unit.scheme}, {row.unit.meaning})",
             "above and below 0" if row.signed else "0 and above",
         )
         for kind, row in maps.MAPS.items()
     )
     return table(
-        ("Map of", "Opens Series Description (0008,103E)", "Series Number", "Quantity Definition", "Values"), rows
+        ("Map of", "Opens Series Description (0008,103E)", "Series Number", "Quantity Definition", "Unit", "Values"),
+        rows,
     )
 
 
@@ -248,7 +252,9 @@ def _codes(kinds: dict[str, Pipeline]) -> Iterator[tuple[str, str, str, str]]:
         code, quantity = map_.derivation, map_.quantity
         yield code.value, code.scheme, code.meaning, f"Derivation Code Sequence (0008,9215), map of {kind}"
         yield quantity.value, quantity.scheme, quantity.meaning, f"Quantity Definition (0040,9220), map of {kind}"
-    yield maps.UNIT.value, maps.UNIT.scheme, maps.UNIT.meaning, "Measurement Units (0040,08EA) of maps"
+    for unit in dict.fromkeys(map_.unit for map_ in maps.MAPS.values()):
+        yield unit.value, unit.scheme, unit.meaning, "Measurement Units (0040,08EA) of maps"
+    yield from triage.coded()
     source = codes.SOURCE_IMAGE
     yield source.value, source.scheme, source.meaning, "Purpose of Reference Code Sequence (0040,A170), CID 7202"
     for code in (codes.ACQUISITION_EQUIPMENT, codes.PROCESSING_EQUIPMENT, codes.SYNTHESIZING_EQUIPMENT):

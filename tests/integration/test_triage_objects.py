@@ -25,6 +25,7 @@ SHARED = Path(__file__).parents[2].parent / "shared/data/dicom"
 FORMS = tuple(NUMBERS)
 UNSUPPORTED = (
     "The VR checker does not support this Specific Character Set: ISO_IR 192",
+    "The VR checker does not support this Specific Character Set: \\ISO 2022 IR 87",
     "Reading unknown/unsupported SpecificCharacterSet (\\ISO 2022 IR 87)",
     "Check for template constraints not yet supported",
 )
