@@ -7,7 +7,6 @@ writes normal heads to a folder outside the repository, for training; see `headc
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,11 @@ from numpy.typing import NDArray
 from engines.training.head_labels import DATA
 from engines.training.headct_acquire import Affine, Protocol, Scan, acquire, drawn_protocol
 from engines.training.headct_anatomy import BRAIN, Anatomy, Mask, Matter, Volume, load
+from engines.training.headct_plan import BLOOD, Kind, inserted, planned
 from engines.training.headct_shape import Subject, drawn_looks, shaped
 from engines.training.headct_tissue import painted
 
-
-class Kind(StrEnum):
-    """What a case shows."""
-
-    NORMAL = "normal"
-    ICH = "intraparenchymal haemorrhage"
-    SDH = "subdural haematoma"
-    EDH = "epidural haematoma"
-    SAH = "subarachnoid haemorrhage"
-    IVH = "intraventricular haemorrhage"
-    INFARCT = "infarct"
-    MASS = "mass with oedema"
-    HYDROCEPHALUS = "hydrocephalus"
+__all__ = ["BLOOD", "Case", "Kind", "abnormal_head", "case_of", "normal_head", "span"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,3 +105,35 @@ def case_of(scan: Scan, kind: Kind, head: int, protocol: Protocol, facts: Mappin
         protocol=protocol,
         facts=facts,
     )
+
+
+def abnormal_head(
+    rng: np.random.Generator,
+    number: int | Anatomy,
+    kind: Kind,
+    *,
+    volume_ml: float | None = None,
+    blank: bool = False,
+    protocol: Protocol | None = None,
+    thickness_mm: float | None = None,
+    size: int = 512,
+    data: Path = DATA,
+) -> Case:
+    """One head with a lesion.
+
+    volume_ml: of haemorrhages, blood in ventricles and masses; None: drawn
+    blank:     every step, and nothing inserted: what shows that insertion leaves no traces of its own
+    others:    as of `normal_head`
+    raises:    ValueError for a kind without lesion
+    """
+    anatomy = number if isinstance(number, Anatomy) else load(number, data)
+    looks = drawn_looks(rng)
+    plan = planned(rng, anatomy, looks, kind, volume_ml)
+    subject = shaped(rng, anatomy, looks if blank else plan.looks, None if blank else plan.push)
+    hu = painted(rng, subject)
+    lesion = inserted(rng, subject, hu, plan)
+    how = protocol or drawn_protocol(rng, thickness_mm=thickness_mm, size=size)
+    shown, share = (hu, np.zeros_like(lesion.share)) if blank else (lesion.hu, lesion.share)
+    scan = acquire(rng, shown, how, span=span(subject), masks=share[None])
+    facts = {"age": round(looks.age, 1), "asked_ml": plan.volume_ml, **plan.facts, **lesion.facts}
+    return case_of(scan, Kind.NORMAL if blank else kind, anatomy.number, how, facts)

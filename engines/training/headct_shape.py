@@ -7,7 +7,7 @@ map is read once, at its nearest voxel.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from engines.training.headct_anatomy import BRAIN, Anatomy, Mask, Matter, Volume
 
 T = TypeVar("T", bound=np.generic)
 Pull = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""(3, n) voxels (z, y, x) of the pushed head -> (3, n) voxels where their matter was before."""
+"""(3, n) voxels (z, y, x) of the pushed head -> (3, n), how far from there their matter was before."""
 PAD = 6  # voxels around the map, for heads that become larger
 _MATTER, _LEFT, _CONTENT = 31, 64, 128  # bits of a packed voxel
 _FADES_MM = 14.0  # over which the wall of a ventricle moves less with distance
@@ -78,11 +78,7 @@ def shaped(rng: np.random.Generator, anatomy: Anatomy, looks: Looks, push: Pull 
     """The map, formed. push: a force from within (mass effect), in voxels of the new head"""
     shape = tuple(n + 2 * PAD for n in anatomy.matter.shape)
     centre = np.array([(n - 1) / 2.0 for n in anatomy.matter.shape], dtype=np.float32)
-    leaning = np.eye(3)
-    leaning[0, 1], leaning[1, 2], leaning[0, 2] = looks.shear
-    turn = (leaning / np.array(looks.scale)[:, None]).astype(np.float32)
-    if looks.flipped:
-        turn[2] *= -1.0
+    turn = _turn(looks)
     packed = _packed(anatomy)
     made = np.zeros(shape, dtype=np.uint8)
     warps = _warps(rng, shape, looks.warp_mm)
@@ -92,9 +88,9 @@ def shaped(rng: np.random.Generator, anatomy: Anatomy, looks: Looks, push: Pull 
         grid = flat_grid.copy()
         grid[0] = z
         if push is not None:
-            grid = push(grid)
-        source = turn @ (grid - (centre + PAD)[:, None])
-        source += centre[:, None]
+            flat, valid = _nearest(_from(grid, turn, centre), anatomy.matter.shape)
+            grid += push(grid) * (anatomy.depth.reshape(-1)[flat] * valid)  # the skull stays
+        source = _from(grid, turn, centre)
         for axis, warp in enumerate(warps):
             source[axis] += warp(z)
         if walls is not None:
@@ -109,6 +105,30 @@ def shaped(rng: np.random.Generator, anatomy: Anatomy, looks: Looks, push: Pull 
     _sulci(subject)
     _sheets(subject)
     return subject
+
+
+def _turn(looks: Looks) -> NDArray[np.float32]:
+    """(3, 3): from the head to its map, about their middles."""
+    leaning = np.eye(3)
+    leaning[0, 1], leaning[1, 2], leaning[0, 2] = looks.shear
+    turn = (leaning / np.array(looks.scale)[:, None]).astype(np.float32)
+    if looks.flipped:
+        turn[2] *= -1.0
+    return turn
+
+
+def _from(grid: NDArray[np.float32], turn: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Voxels of the map for those of the head, without warps."""
+    made = turn @ (grid - (centre + np.float32(PAD))[:, None])
+    made += centre[:, None]
+    return made.astype(np.float32, copy=False)
+
+
+def placed(anatomy: Anatomy, looks: Looks, voxel: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """About where a voxel of the map comes to lie in the head: without the warps."""
+    centre = np.array([(n - 1) / 2.0 for n in anatomy.matter.shape])
+    made: NDArray[np.float64] = np.linalg.solve(_turn(looks).astype(np.float64), voxel - centre) + centre + PAD
+    return made
 
 
 def _packed(anatomy: Anatomy) -> NDArray[np.uint8]:
