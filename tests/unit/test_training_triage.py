@@ -12,6 +12,7 @@ from engines.networks.anomaly_dae import CELL, COLUMNS, PLACES, ROWS, AnomalyDae
 from engines.spec import parse  # noqa: E402
 from engines.training.triage_corrupt import SIGMA_HU, coarse_noise, corrupt, pushed, soft_ellipses  # noqa: E402
 from engines.training.triage_export import INPUTS, OUTPUTS, TOLERANCES, spec_of, to_onnx  # noqa: E402
+from engines.training.triage_tables import CELLS, Left, tables  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +167,47 @@ def test_corruption_stays_in_the_brain_and_tells_where_it_was() -> None:
     assert (made.touched[mask[:, 1:2] == 0.0] == 0.0).all()
     assert float(changed[made.touched > 0.9].mean()) > float(changed[made.touched < 0.05].mean())
     assert made.touched.amax(dim=(1, 2, 3)).gt(0.5).sum() >= 4
+
+
+def left_behind(group: str, offset: float, rng: np.random.Generator) -> Left:
+    """A normal stack whose residual is `offset` everywhere and 1 HU of noise; features of three channels."""
+    count = np.full(CELLS, float(CELL**2) * 2.0)
+    noise = rng.normal(0.0, 1.0, CELLS)
+    first = (offset + 0.1 * noise) * count
+    return Left(
+        group=group,
+        sums=np.stack([first, (offset**2 + 1.0) * count, count]),
+        features=rng.normal([5.0, 0.0, -1.0], 1.0, (PLACES, 3)).astype(np.float32),
+        there=np.arange(PLACES) > 3,
+    )
+
+
+def test_tables_are_those_that_a_new_head_meets() -> None:
+    """Heads that agree leave a narrow SD; heads that do not, one as wide as they differ."""
+    rng = np.random.default_rng(0)
+    middle = (slice(8, 24), slice(14, 42), slice(12, 36))
+
+    def of(offsets: tuple[float, ...]) -> list[Left]:
+        return [left_behind(f"head-{k + 1}", offset, rng) for k, offset in enumerate(offsets) for _ in range(5)]
+
+    agree, differ = of((0.0, 0.0, 0.0, 0.0)), of((1.0, 1.0, 1.0, -3.0))
+    narrow, wide = tables(agree), tables(differ)
+    others = tables(differ, without="head-4")
+
+    assert narrow.sd[middle].mean() == pytest.approx(1.0, abs=0.25)
+    assert wide.sd[middle].mean() > 3.0
+    assert wide.mean[middle].mean() == pytest.approx(-1.0, abs=0.3)  # head 04 is half of it
+    assert others.mean[middle].mean() == pytest.approx(1.0, abs=0.3)
+    np.testing.assert_array_equal(others.sd, wide.sd)
+
+
+def test_normal_features_are_about_one_away() -> None:
+    rng = np.random.default_rng(0)
+    left = [left_behind(f"head-{1 + k % 4}", 0.0, rng) for k in range(40)]
+    made = tables(left)
+    off = np.concatenate([(one.features - made.centre)[one.there] for one in left])
+    distance = np.sqrt(np.mean((off @ made.white) ** 2, axis=1))
+    far = np.sqrt(np.mean((([5.0, 0.0, 9.0] - made.centre[10]) @ made.white) ** 2))
+
+    assert distance.mean() == pytest.approx(1.0, abs=0.2)
+    assert far > 3.0

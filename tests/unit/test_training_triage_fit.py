@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from engines.head_score import Score, transformed
-
 fit = pytest.importorskip("engines.training.triage_fit", reason="scipy is only in the extra `train`")
 
 
@@ -59,39 +57,11 @@ def test_prevalence_is_one_half_whatever_was_drawn() -> None:
     assert [probability for _, probability in knots] == [pytest.approx(0.5)]
 
 
-def test_percentiles_are_those_of_normals() -> None:
-    logits = np.linspace(-3.0, 1.0, 200)
-    score = Score(
-        engine_sha256="0" * 64,
-        intercept=-1.0,
-        coefficients={"volume_positive_ml": 1.0, "asymmetry": 0.5},
-        knots=((-1.0, 0.1), (1.0, 0.8)),
-        threshold=0.5,
-        normals=tuple(fit.percentiles(logits)),
-        csf_mean=0.1,
-        csf_sd=0.02,
-    )
+def test_percentiles_go_from_the_least_to_the_greatest() -> None:
+    made = fit.percentiles(np.linspace(-3.0, 1.0, 200))
 
-    assert score.percentile(-1.0) == pytest.approx(0.5)
-    assert (score.percentile(-9.0), score.percentile(9.0)) == (0.0, 1.0)
-    assert score.logit({"volume_positive_ml": np.e - 1.0, "asymmetry": 2.0}) == pytest.approx(1.0)
-    assert transformed("volume_positive_ml", -1.0) == 0.0
-    assert [score.probability(v) for v in (-5.0, 0.0, 5.0)] == pytest.approx([0.1, 0.45, 0.8])
-
-
-def test_a_score_that_falls_is_refused() -> None:
-    given = {
-        "engine_sha256": "",
-        "intercept": 0.0,
-        "coefficients": {},
-        "normals": (0.0, 1.0),
-        "csf_mean": 0.1,
-        "csf_sd": 0.1,
-    }
-    with pytest.raises(ValueError, match="knots that rise"):
-        Score(knots=((0.0, 0.5), (1.0, 0.4)), threshold=0.45, **given)
-    with pytest.raises(ValueError, match="Threshold and knots"):
-        Score(knots=((0.0, 0.1), (1.0, 0.4)), threshold=0.5, **given)
+    assert made == sorted(made)
+    assert (made[0], made[len(made) // 2], made[-1]) == pytest.approx((-3.0, -1.0, 1.0))
 
 
 def test_area_is_the_share_of_pairs() -> None:
