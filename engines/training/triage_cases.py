@@ -1,25 +1,32 @@
 """Simulated examinations for the triage, kept as they were scanned, so that a change of the preparation needs no paint.
 
-    python -m engines.training.triage_cases CASES --heads 1 2 --count 60
+    python -m engines.training.triage_cases CASES --count 40
+    python -m engines.training.triage_cases CASES --count 40 --lesions
 
-Normal heads and heads with a lesion in turn, of heads 01 to 04 only; may be stopped and started again.
+Of heads 01 to 04 only; may be stopped and started again.
 """
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.training.head_labels import CHOOSE, DATA, HELD_BACK
-from engines.training.headct import Kind, normal_head
+from engines.training.headct import Case, Kind, abnormal_head, normal_head
 from engines.training.shelf import put, ready
 from engines.training.sources import Role
 
 SIZE = 320  # pixels: the grid of the triage has 1 mm
-SEED = 60_000  # of the first case, far from those that judge
+SEED, LESION_SEED = 60_000, 65_000  # of the first normal case and the first other one, far from those that judge
+KINDS = (
+    Kind.ICH, Kind.INFARCT, Kind.SDH, Kind.MASS, Kind.SAH, Kind.ICH, Kind.EDH, Kind.INFARCT, Kind.IVH,
+    Kind.HYDROCEPHALUS,
+)  # fmt: skip
+"""In turn."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,23 +49,33 @@ def role_of(head: int) -> Role:
     return Role.CHOOSE if head in CHOOSE else Role.TRAIN
 
 
-def make(folder: Path, heads: Sequence[int], count: int, data: Path = DATA) -> None:
-    """Write `count` cases of every head; those that exist are kept."""
-    for number in range(count):
+def make(folder: Path, heads: Sequence[int], numbers: range, *, lesions: bool, data: Path = DATA) -> None:
+    """Write cases of every head, normal or with lesions; those that exist are kept."""
+    for number in numbers:
         for head in heads:
-            path = folder / f"{role_of(head)}_case_{number:04d}-{head}.npz"
-            if path.exists():
-                continue
-            case = normal_head(np.random.default_rng([SEED + number, head]), head, size=SIZE, data=data)
-            put(
-                path,
-                voxels=case.voxels.astype(np.int16),
-                affine=case.affine,
-                truth=np.packbits(case.truth),
-                kind=str(case.kind),
-                volume_ml=case.volume_ml,
-                head=case.head,
-            )
+            path = folder / f"{role_of(head)}_case_{number:04d}-{head}{'l' if lesions else ''}.npz"
+            if not path.exists():
+                put(path, **kept(drawn(number, head, lesions=lesions, data=data)))
+
+
+def drawn(number: int, head: int, *, lesions: bool, data: Path = DATA) -> Case:
+    """Case `number` of a head."""
+    if not lesions:
+        return normal_head(np.random.default_rng([SEED + number, head]), head, size=SIZE, data=data)
+    rng = np.random.default_rng([LESION_SEED + number, head])
+    return abnormal_head(rng, head, KINDS[number % len(KINDS)], size=SIZE, data=data)
+
+
+def kept(case: Case) -> dict[str, Any]:
+    """What is written of a case."""
+    return {
+        "voxels": case.voxels.astype(np.int16),
+        "affine": case.affine,
+        "truth": np.packbits(case.truth),
+        "kind": str(case.kind),
+        "volume_ml": case.volume_ml,
+        "head": case.head,
+    }
 
 
 def read(path: Path) -> Scanned:
@@ -87,11 +104,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("to", type=Path)
     parser.add_argument("--heads", type=int, nargs="+", default=[1, 2, 3, 4])
-    parser.add_argument("--count", type=int, default=60, help="of each head")
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=40, help="of each head")
+    parser.add_argument("--lesions", action="store_true", help="heads with lesions, their kinds in turn")
     parser.add_argument("--data", type=Path, default=DATA)
     arguments = parser.parse_args()
     arguments.to.mkdir(parents=True, exist_ok=True)
-    make(arguments.to, arguments.heads, arguments.count, arguments.data)
+    numbers = range(arguments.first, arguments.first + arguments.count)
+    make(arguments.to, arguments.heads, numbers, lesions=arguments.lesions, data=arguments.data)
 
 
 if __name__ == "__main__":

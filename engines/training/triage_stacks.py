@@ -81,6 +81,11 @@ def judged_paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*_case_*.npz") if not path.name.endswith(".tmp.npz"))
 
 
+def number_of(name: str) -> int:
+    """The number of a case among those of its head."""
+    return int(name.rpartition("_")[2].partition("-")[0])
+
+
 def load_judged(path: Path) -> Judged:
     """One stack with what it shows."""
     with np.load(path) as arrays:

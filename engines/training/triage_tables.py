@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from engines.head import HeadStack
 from engines.head_features import inner, median5
 from engines.networks.anomaly_dae import CELL, COLUMNS, PLACES, ROWS, AnomalyDae
+from engines.training.evaluation import spread
 from engines.training.head_labels import blur
 from engines.training.headct import Kind
 from engines.training.shelf import put
 from engines.training.triage import near
-from engines.training.triage_stacks import judged_paths, load_judged
+from engines.training.triage_stacks import judged_paths, load_judged, number_of
 
 CELLS = (PLACES, ROWS // CELL, COLUMNS // CELL)
 SMOOTH_CELLS = 0.8
@@ -170,34 +171,52 @@ def fill(network: AnomalyDae, made: Tables) -> None:
         getattr(network, name).copy_(torch.from_numpy(table))
 
 
+_network: list[AnomalyDae] = []  # of this process
+
+
+def start(checkpoint: Path) -> None:
+    """Load the network, once in each process."""
+    torch.set_num_threads(1)
+    network = AnomalyDae()
+    network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"])
+    _network[:] = [network.eval()]
+
+
+def look(task: tuple[Path, Path]) -> Left | None:
+    """Write what the network sees in a stack; what a normal one leaves behind. What is there is read, not run again."""
+    path, seen = task
+    judged = load_judged(path)
+    if not seen.exists():
+        healthy, pooled, there = run(_network[0], judged.stack)
+        put(seen, healthy=healthy.astype(np.float16), pooled=pooled, there=there)
+    if judged.kind is not Kind.NORMAL:
+        return None
+    with np.load(seen) as arrays:
+        healthy = arrays["healthy"].astype(np.float32)
+        return left_by(judged.group, judged.stack, healthy, arrays["pooled"], arrays["there"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("stacks", type=Path, help="what engines.training.triage_stacks wrote")
-    parser.add_argument("--to", type=Path, required=True, help="folder for filled.pt, seen/ and the tables of three")
+    parser.add_argument("--to", type=Path, required=True, help="a new folder for filled.pt and what the score needs")
     parser.add_argument("--most", type=int, default=9999, help="cases of each head")
+    parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    network = AnomalyDae()
-    network.load_state_dict(torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)["ema"])
-    network.eval()
     seen = arguments.to / "seen"
     seen.mkdir(parents=True, exist_ok=True)
-    left: list[Left] = []
-    for path in judged_paths(arguments.stacks):
-        if int(path.stem.rpartition("_")[2].partition("-")[0]) >= arguments.most:
-            continue
-        judged = load_judged(path)
-        healthy, pooled, there = run(network, judged.stack)
-        put(seen / path.name, healthy=healthy.astype(np.float16), pooled=pooled, there=there)
-        if judged.kind is Kind.NORMAL:
-            left.append(left_by(judged.group, judged.stack, healthy, pooled, there))
+    used = [path for path in judged_paths(arguments.stacks) if number_of(path.stem) < arguments.most]
+    tasks = [(path, seen / path.name) for path in used]
+    made_of = list(spread(look, tasks, jobs=arguments.jobs, start=start, given=(arguments.checkpoint,)))
+    left = [one for one in made_of if one is not None]
     for head in sorted({one.group for one in left}):
         put(arguments.to / f"without-{head}.npz", **vars(tables(left, without=head)))
     made = tables(left)
-    fill(network, made)
-    torch.save({"ema": network.state_dict()}, arguments.to / "filled.pt")
-    print(f"{len(left)} normal stacks; median SD {float(np.median(made.sd)):.2f} HU")
+    start(arguments.checkpoint)
+    fill(_network[0], made)
+    torch.save({"ema": _network[0].state_dict()}, arguments.to / "filled.pt")
+    print(f"{len(left)} normal of {len(used)} stacks; median SD {float(np.median(made.sd)):.2f} HU")
 
 
 if __name__ == "__main__":
