@@ -1,5 +1,5 @@
 # make demo    everything on this machine: phantom in, denoised series out, a picture to look at
-# make mr      adds what the MR pipelines need (291 MB)
+# make mr      adds what the MR pipelines need (264 MB)
 # make test    unit, integration and acceptance tests against real peers; WORKERS at a time
 # make test-train  the tests that need the extra `train` (torch, scikit-image), in an environment of their own
 # make lint    what pre-commit and CI run
@@ -50,13 +50,13 @@ peers:
 	@deploy/setup-venv.sh "$(PYTHON)" .venv
 
 .venv/.runtime: .venv/pyvenv.cfg deploy/lock/runtime.txt pyproject.toml
-	@echo "Installing the node into .venv (337 MB, once) ..."
+	@echo "Installing the node into .venv (365 MB, once) ..."
 	@$(PIP) install --require-hashes --requirement deploy/lock/runtime.txt
 	@$(PROJECT)
 	@touch $@
 
 .venv/.mr: .venv/.runtime deploy/lock/mr.txt
-	@echo "Installing what the MR pipelines need into .venv (291 MB, once) ..."
+	@echo "Installing what the MR pipelines need into .venv (264 MB, once) ..."
 	@$(PIP) install --require-hashes --requirement deploy/lock/mr.txt
 	@touch $@
 

@@ -227,6 +227,22 @@ def discard(
 
 
 @app.command()
+def withdraw(
+    job: Annotated[str, typer.Argument(help="The start of a job's id, as in `imaging-node flags`.")],
+    by: Annotated[str, typer.Option(help="Who decides.")],
+    reason: Annotated[str, typer.Option(help="Why it no longer holds; receivers are told, so name no patient.")],
+    settings: SettingsFile = USUAL_SETTINGS,
+    as_json: AsJson = False,
+) -> None:
+    """Take back the verdict of a triage: whoever was told of it is told, and its objects are rejected."""
+    from node.commands import decide
+
+    with _records(settings) as records:
+        done = decide.withdraw(records, job, by=by, why=reason)
+    _print(done, as_json=as_json, text=lambda found: f"Withdrawn; told: {', '.join(found['channels']) or 'nobody'}")
+
+
+@app.command()
 def purge(
     settings: SettingsFile = USUAL_SETTINGS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,

@@ -59,6 +59,7 @@ class Metrics:
     triage_arrival_to_flag: Histogram
     triage_flag_to_acknowledgement: Histogram
     triage_verdicts: Counter
+    triage_withdrawals: Counter
     certificate_expires: Gauge
 
 
@@ -123,6 +124,7 @@ METRICS: Final = Metrics(
         buckets=_FLAG_BUCKETS,
     ),
     triage_verdicts=Counter(_P + "triage_verdicts", "Verdicts of triage", ["scanner", "flag"]),
+    triage_withdrawals=Counter(_P + "triage_withdrawals", "Verdicts of triage that were withdrawn"),
     certificate_expires=Gauge(
         _P + "certificate_expires_timestamp_seconds",
         "When the node's own certificate ends, seconds since the epoch",

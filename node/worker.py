@@ -15,6 +15,7 @@ from dbos import DBOS, DBOSConfig
 
 from engines.engine import EngineError, EngineFailed, EngineUnavailable, NoRoom
 from node import app, flow, signs
+from node.desk import desk_of
 from node.errors import BadSetting
 from node.log import log
 from node.metrics import METRICS, prime_triage, prime_worker
@@ -40,9 +41,7 @@ from node.stages.deliver import Deliverer
 from node.stages.infer import Inference
 from node.starting import Starting
 from node.worklist import standing
-from node.worklist.notices import Notices
 from node.worklist.scanners import labels, scanner_of
-from node.worklist.tellers import tellers
 from pipelines.pipeline import Pipeline
 
 _TICK_S: Final = 0.15
@@ -122,8 +121,6 @@ class Worker:
         except EngineError as error:
             raise BadSetting(error.message, fix=error.fix) from error
         log.info("engines loaded", backend=settings.engines.backend, bytes=pool.loaded, off=sorted(self.inference.off))
-        told = tellers(settings.worklist.channels, app.orthanc_of(settings), self.records)
-        self.notices = stack.enter_context(Notices(self.records, told, clock=time.time))
         address = app.address_of(settings)
         deliverer = Deliverer(
             self.records,
@@ -194,24 +191,28 @@ class Worker:
         arrays = Arrays(
             spool=spool, child=child, registrar=lambda: app.decoder_of(settings, doing="Registration", nice=nice)
         )
+        triage_outputs = TriageOutputs(
+            records=self.records,
+            spool=spool,
+            child=child,
+            node=facts,
+            pipelines=pipelines,
+            specs=specs,
+            extra=settings.worklist.forms,
+            clock=time.time,
+        )
+        self.desk = stack.enter_context(desk_of(settings, self.records, spool, child, triage_outputs.retract))
         triaging = Triaging(
             records=self.records,
             router=self.router,
             arrays=arrays,
             inference=self.inference,
-            outputs=TriageOutputs(
-                records=self.records,
-                spool=spool,
-                child=child,
-                node=facts,
-                extra=settings.worklist.forms,
-                clock=time.time,
-            ),
+            outputs=triage_outputs,
+            desk=self.desk,
             pipelines=pipelines,
             specs=specs,
             credit_minutes=settings.worklist.credit_minutes,
             scanner=lambda headers: scanner_of(settings.worklist.scanners, headers),
-            tell=lambda connection, decided: None,
             progress=self._progress,
             clock=time.time,
         )
@@ -264,7 +265,7 @@ class Worker:
         self.starting.look(everything_is_here=everything_is_here)
         with self.records.read() as connection:
             released = jobs.to_release(connection)
-        self.notices.tick()
+        self.desk.tick()
         for job_id, times in released:
             flow.start_job(job_id, f"released-{times}")
         for ready in self.router.ready(everything_is_here=self._everything_is_here):

@@ -1,12 +1,13 @@
-"""`imaging-node release` and `discard`: what a person decides of a job that is held."""
+"""`imaging-node release`, `discard` and `withdraw`: what a person decides of a job."""
 
 import time
 from typing import Any, Final
 
 from node.errors import BadSetting
-from node.records import jobs
+from node.records import jobs, notices
 from node.records.database import Records
 from node.records.states import JobState
+from node.worklist import withdraw as withdrawing
 from pipelines.report import Report
 
 _MOST_CHARACTERS: Final = 400
@@ -43,6 +44,23 @@ def discard(records: Records, key: str, *, by: str, why: str) -> dict[str, Any]:
             raise BadSetting(f"The job is {job['state']}.", fix="Only what was stopped can be discarded.")
         jobs.discard(connection, job["id"], by=by, why=why, at=time.time())
     return {"job": job["id"]}
+
+
+def withdraw(records: Records, key: str, *, by: str, why: str) -> dict[str, Any]:
+    """Take back the verdict of a triage: everybody who carried its flag is told, and its objects are rejected.
+
+    key:     start of the job's id, 8 characters or more
+    by, why: who decides and the reason; receivers get the reason, so that it names no patient
+    returns: job (its id) and channels (those that are told, by name)
+    raises:  BadSetting if there is no such job, or no verdict of it that holds
+    """
+    _words(by, why)
+    with records.write() as connection:
+        job = _job(jobs.by_prefix(connection, key), key)
+        if not withdrawing.withdraw(connection, job["id"], by=by, why=why, at=time.time()):
+            raise BadSetting("The job has no verdict that holds.", fix="See `imaging-node flags`.")
+        told = notices.of_job(connection, job["id"], notices.WITHDRAWAL)
+    return {"job": job["id"], "channels": sorted(one["channel"] for one in told)}
 
 
 def _job(found: dict[str, Any] | None, key: str) -> dict[str, Any]:

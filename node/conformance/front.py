@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+from node.conformance import triage
 from node.conformance.document import Section, table
 from node.conformance.facts import Facts
-from node.dicom import codes, maps
-from node.dicom.classes import STORAGE_CLASSES, VERIFICATION
+from node.dicom import codes, maps, triage_codes
+from node.dicom.classes import STORED_CLASSES, VERIFICATION
 
 _FLOW = """```text
  modalities, PACS                        the node                               archives, workstations
@@ -121,10 +122,16 @@ def _classes(facts: Facts) -> Iterator[tuple[str, str, str, str]]:
     made = {codes.CLASSIC[modality] for modality in modalities}
     if any(destination.enhanced for destination in facts.settings.destinations):
         made |= {codes.ENHANCED[modality] for modality in modalities}
-    for uid, name in STORAGE_CLASSES.items():
+    made |= triage.created(facts)
+    known = set(STORED_CLASSES)
+    for uid, name in STORED_CLASSES.items():
         yield name, f"`{uid}`", "yes", "yes" if uid in made else "no"
-    wanted = any(rule.map for rule in facts.settings.rules)
+    wanted = any(rule.map for rule in facts.settings.rules) or maps.FORM in facts.settings.worklist.forms
     yield maps.SOP_CLASS_NAME, f"`{maps.SOP_CLASS_UID}`", "no", "yes" if wanted else "no rule with `map = true`"
+    for row in triage_codes.FORMS.values():
+        if row.sop_class_uid not in known:
+            known.add(row.sop_class_uid)
+            yield row.sop_class_name, f"`{row.sop_class_uid}`", "no", "yes" if row.sop_class_uid in made else "no"
 
 
 def _services(facts: Facts) -> Iterator[tuple[str, str, str]]:

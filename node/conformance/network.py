@@ -9,7 +9,7 @@ from pydicom.uid import UID
 from node.conformance.document import Section, table
 from node.conformance.facts import Facts
 from node.dicom import codes
-from node.dicom.classes import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from node.dicom.classes import DOCUMENT_CLASSES, DOCUMENT_SYNTAXES, STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from node.peers.dimse import commitment
 from node.peers.dimse import evidence as dimse_evidence
 from node.peers.tls import SUITES
@@ -181,6 +181,8 @@ def _contexts() -> Iterator[tuple[str, str, str, str]]:
     yield "Verification", f"`{VERIFICATION}`", "Implicit VR LE, Explicit VR LE", "SCU"
     for uid, name in STORAGE_CLASSES.items():
         yield name, f"`{uid}`", "all of the table above", "SCU"
+    for uid, name in DOCUMENT_CLASSES.items():
+        yield name, f"`{uid}`", ", ".join(TRANSFER_SYNTAXES[one] for one in DOCUMENT_SYNTAXES), "SCU"
     for context in (*commitment.CONTEXTS, *dimse_evidence.CONTEXTS):
         yield (
             UID(context.abstract_syntax).name,

@@ -20,6 +20,13 @@ STORAGE_CLASSES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+KEY_OBJECTS: Final = "1.2.840.10008.5.1.4.1.1.88.59"
+
+DOCUMENT_CLASSES: Final[Mapping[str, str]] = MappingProxyType({KEY_OBJECTS: "Key Object Selection Document Storage"})
+"""Taken for what they say of images: rejection notes (IHE RAD TF-3 4.66, Image Object Change Management)."""
+
+STORED_CLASSES: Final[Mapping[str, str]] = MappingProxyType({**STORAGE_CLASSES, **DOCUMENT_CLASSES})
+
 # One limit for the receiver and the decoder: what is answered with success must be decodable.
 MAXIMUM_INFLATED_BYTES: Final = 1 << 28
 
@@ -45,3 +52,6 @@ TRANSFER_SYNTAXES: Final[Mapping[str, str]] = MappingProxyType(
         "1.2.840.10008.1.2.5": "RLE Lossless",
     }
 )
+
+DOCUMENT_SYNTAXES: Final = (EXPLICIT_LE, IMPLICIT_LE, DEFLATED_LE, EXPLICIT_BE)
+"""For what has no pixels."""

@@ -64,7 +64,10 @@ class Work:
     def route(self, set_id: str) -> list[str]:
         """Make the jobs of a set; returns those that have work to do."""
         with METRICS.stage_seconds.labels(stage="route").time():
-            return self.router.route(set_id)
+            todo = self.router.route(set_id)
+        for job_id in todo:
+            self.triaging.routed(job_id)
+        return todo
 
     def prepare(self, job_id: str) -> dict[str, Any]:
         """Decode the part of a set that a job takes, or one of each role; returns a `Prepared` as JSON."""

@@ -10,16 +10,21 @@ from typing import Any, Final
 
 from engines.engine import EngineSpec
 from node.child import Child
-from node.dicom import codes
+from node.dicom import codes, uids
+from node.dicom.triage_codes import FORMS
 from node.prepared import Prepared
-from node.records import jobs, sets
+from node.records import deliveries, jobs, sets, triages
 from node.records.database import Records
 from node.spool import Spool
 from node.stages import derive as deriving
 from pipelines.pipeline import Pipeline
 from pipelines.triage import Assessment, Flag
 
-SERIES_CODES: Final = {"report": 51, "capture": 45, "keys": 52, "map": 42, "segment": 44, "classic": 41}
+REJECTION: Final = "rejection"
+SERIES_CODES: Final = {
+    **{form: one.series_code for form, one in FORMS.items()},
+    "classic": codes.OUTPUTS["PH"].series_code,
+}
 """Form of an object -> what Series Number ends with (DICOM_SPEC 1.5)."""
 
 _FLAGGED: Final = ("capture", "keys")
@@ -35,6 +40,8 @@ class TriageOutputs:
     clock: seconds since the epoch
     """
 
+    pipelines: Mapping[str, Pipeline]
+    specs: Mapping[str, EngineSpec]
     records: Records
     spool: Spool
     child: Child
@@ -67,7 +74,7 @@ class TriageOutputs:
                 "frames": list(prepared.frames),
                 "assessment": job["report"]["assessment"],
                 "maps": str(maps()) if set(forms).intersection(_OF_MAPS) else None,
-                "out": str(self.spool.out / job["id"][:2] / job["id"] / str(generation)),
+                "out": str(self._folder(job["id"], generation)),
                 "objects": list(forms),
                 "job": self._described(job, forms, pipeline, spec, generation),
             }
@@ -82,6 +89,50 @@ class TriageOutputs:
             generation += 1
             reply = write(generation)
         self._keep(job, reply, generation)
+
+    def retract(self, job_id: str) -> None:
+        """Write and queue the note that rejects everything that a job made. Raises Refuse if that cannot be done."""
+        with self.records.read() as connection:
+            job, made = jobs.get(connection, job_id), jobs.made(connection, job_id)
+            row = triages.get(connection, job_id)
+        assert row is not None  # it was withdrawn
+        pipeline = self.pipelines[job["pipeline"]]
+        forms = tuple(dict.fromkeys(one["form"] for one in made if one["form"] != REJECTION))
+        said = self.child.call(
+            "node.worklist.objects.rejection:write_rejection",
+            {
+                "object": str(self.spool.root / made[0]["file"]),
+                "code": row["withdrawal"]["code"],
+                "reason": row["withdrawal"]["why"].encode("ascii", "replace").decode("ascii"),
+                "instances": [
+                    {
+                        "sop_class_uid": one["sop_class_uid"],
+                        "sop_instance_uid": one["sop_instance_uid"],
+                        "series_instance_uid": uids.form_series_uid(job["series_uid"], one["form"]),
+                    }
+                    for one in made
+                    if one["form"] != REJECTION
+                ],
+                "at": datetime.fromtimestamp(row["withdrawn_at"], UTC).astimezone().isoformat(),
+                "series_number": self._numbers(job, (REJECTION,))[REJECTION],
+                "job": self._described(job, forms, pipeline, self.specs[pipeline.engine], job["generation"]),
+                "out": str(self._folder(job_id, job["generation"])),
+            },
+        )
+        result = {
+            "sop_instance_uid": said["sop_instance_uid"],
+            "form": REJECTION,
+            "sop_class_uid": said["sop_class_uid"],
+            "source_sop_instance_uid": made[0]["source_sop_instance_uid"],
+            "file": str(Path(said["path"]).relative_to(self.spool.root)),
+            "bytes": said["bytes"],
+            "sha256": said["sha256"],
+        }
+        with self.records.write() as connection:
+            deliveries.add(connection, job_id, result, at=self.clock())
+
+    def _folder(self, job_id: str, generation: int) -> Path:
+        return self.spool.out / job_id[:2] / job_id / str(generation)
 
     def _forms(self, assessment: Assessment) -> tuple[str, ...]:
         if assessment.flag is Flag.NOT_ANALYSABLE:

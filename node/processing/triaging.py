@@ -28,6 +28,7 @@ from node.records import jobs, sets, triages
 from node.records.database import Records
 from node.records.instances import Instance
 from node.stages.infer import Inference
+from node.worklist.desk import Desk
 from pipelines.pipeline import Pipeline
 from pipelines.queue_rule import credit_s
 from pipelines.report import Finding, Report, Verdict
@@ -40,23 +41,11 @@ _VERSION: Final = "1.0.0"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decided:
-    """A verdict that is new, for those who pass it on.
-
-    row:     of the table of verdicts
-    headers: of the source's slices
-    """
-
-    row: Mapping[str, Any]
-    headers: Sequence[Header]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Triaging:
     """The stages of a triage's job.
 
+    desk:    passes a new verdict on, within the transaction that records it
     scanner: label of the scanner of these headers
-    tell:    passes a new verdict on, within the transaction that records it
     clock:   seconds since the epoch
     """
 
@@ -68,8 +57,8 @@ class Triaging:
     pipelines: Mapping[str, Pipeline]
     specs: Mapping[str, EngineSpec]
     credit_minutes: float
+    desk: Desk
     scanner: Callable[[Sequence[Header]], str]
-    tell: Callable[[Connection, Decided], None]
     progress: Callable[[str, int, int], None]
     clock: Callable[[], float]
 
@@ -77,6 +66,13 @@ class Triaging:
         """Whether a job is one of a triage; not if its pipeline is none of this node's any more."""
         pipeline = self.pipelines.get(job["pipeline"])
         return pipeline is not None and pipeline.triage is not None
+
+    def routed(self, job_id: str) -> None:
+        """A job is to be made; of a triage, its study is in the list before anybody knows what it will say."""
+        with self.records.read() as connection:
+            job = jobs.get(connection, job_id)
+        if self.takes(job):
+            self.desk.routed(job_id)
 
     def prepare(self, job: Mapping[str, Any], decode: Callable[[], Prepared]) -> Prepared:
         """The decoded volume; only the names of the files where nothing can be looked at."""
@@ -147,7 +143,7 @@ class Triaging:
 
         trouble: why there is no result, where the node failed
         """
-        headers = self._headers(job)
+        headers, facts = self._headers(job), self._facts(job)
         with self.records.write() as connection:
             row = self._row(connection, job, headers, trouble)
             known = triages.get(connection, job["id"])
@@ -157,7 +153,7 @@ class Triaging:
                 triages.replace(connection, row)  # the job had failed, and was replayed
             else:
                 return
-            self.tell(connection, Decided(row=row, headers=headers))
+            self.desk.decided(connection, row, facts)
         log.info("triage", job=job["id"][:12], flag=row["flag"])
 
     def _row(
@@ -191,6 +187,14 @@ class Triaging:
 
     def _headers(self, job: Mapping[str, Any]) -> list[Header]:
         return self._part(job).headers
+
+    def _facts(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        file = self._part(job).slices[0].path
+        try:
+            return self.arrays.child.call("node.dicom.subject:subject", {"path": str(file)})
+        except Refuse as error:  # the study is known all the same
+            log.warning("nobody can tell whose series it is", job=job["id"][:12], reason=error.message)
+            return {}
 
     def _part(self, job: Mapping[str, Any]) -> SetPart:
         """The slices of a job; its objects as they stand where their frames cannot be read."""

@@ -1,10 +1,11 @@
 """What is on its way where: one dispatch for each job and destination, one delivery for each instance of it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Integer, cast, func, select, update
+from sqlalchemy.dialects.sqlite import insert
 
 from node.records import events
 from node.records.states import ARRIVED, DeliveryState, DispatchState, JobState
@@ -129,6 +130,27 @@ def end_unknown(connection: Connection, destinations: Collection[str], *, at: fl
         attempted(connection, job_id, destination, trouble=trouble, refused=False, number=number, at=at)
         end(connection, job_id, destination, state=DispatchState.DEAD, at=at)
     return len(gone)
+
+
+def add(connection: Connection, job_id: str, result: Mapping[str, Any], *, at: float) -> None:
+    """One more object of a job, to go wherever its others went or are to go. Twice is once.
+
+    result: columns of RESULTS without job_id and number
+    """
+    last = connection.execute(select(func.max(RESULTS.c.number)).where(RESULTS.c.job_id == job_id)).scalar_one() or 0
+    row = {**result, "job_id": job_id, "number": last + 1}
+    if not connection.execute(insert(RESULTS).values(row).on_conflict_do_nothing()).rowcount:
+        return
+    for one in connection.execute(select(DISPATCHES).where(DISPATCHES.c.job_id == job_id)).mappings().all():
+        parcel = {"sop_instance_uid": row["sop_instance_uid"], "destination": one["destination"], "job_id": job_id}
+        connection.execute(DELIVERIES.insert().values(**parcel, state=DeliveryState.PENDING, updated_at=at))
+        if one["state"] != DispatchState.WAITING:
+            connection.execute(
+                update(DISPATCHES)
+                .where(DISPATCHES.c.job_id == job_id, DISPATCHES.c.destination == one["destination"])
+                .values(state=DispatchState.WAITING, refusals=0, run=DISPATCHES.c.run + 1, since=at, updated_at=at)
+            )
+    connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(state=JobState.DELIVERING, updated_at=at))
 
 
 def replay(connection: Connection, job_id: str, *, at: float) -> list[str]:

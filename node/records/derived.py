@@ -7,7 +7,6 @@ from sqlalchemy import Connection, select
 from node.dicom.uids import form_series_uid
 from node.records.tables import DELIVERIES, JOBS, RESULTS, SERIES, SETS
 
-
 _MAIN: Final = ("classic", "enhanced", "report")
 """The form that a result is known by, where a destination gets several: the first of these."""
 

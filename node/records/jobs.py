@@ -275,6 +275,12 @@ def results(connection: Connection, key: str) -> dict[str, tuple[str, str]]:
     return {row.sop_instance_uid: (row.file, row.sha256) for row in rows}
 
 
+def made(connection: Connection, key: str) -> list[dict[str, Any]]:
+    """Every object of a job, as the table of results has it, in order."""
+    query = select(RESULTS).where(RESULTS.c.job_id == key).order_by(RESULTS.c.number)
+    return [dict(row) for row in connection.execute(query).mappings().all()]
+
+
 def result_of_form(connection: Connection, key: str, form: str) -> str:
     """SOP Instance UID of the one object of a job that has this form. Raises NoResultFound if there is none."""
     query = select(RESULTS.c.sop_instance_uid).where(RESULTS.c.job_id == key, RESULTS.c.form == form)

@@ -13,6 +13,7 @@ from pipelines.triage import Flag
 
 FLAG: Final = "flag"
 WITHDRAWAL: Final = "withdrawal"
+_AT_ONCE: Final = 200
 _SET_BACK_S: Final = 5.0  # a row written so far in the future: the clock was set back
 
 
@@ -79,6 +80,7 @@ def due_channels(connection: Connection, *, at: float) -> set[str]:
 def due(connection: Connection, channel: str, *, at: float) -> list[Notice]:
     """What a channel is to be told now: what was tried longest ago first."""
     query = select(NOTICES).where(NOTICES.c.channel == channel, *_due(at)).order_by(NOTICES.c.next_at, NOTICES.c.id)
+    query = query.limit(_AT_ONCE)
     return [
         Notice(
             id=row["id"],
@@ -198,6 +200,16 @@ def replay(connection: Connection, job_id: str, *, at: float) -> list[str]:
             )
             found.append(row["channel"])
     return found
+
+
+def forget(connection: Connection, job_id: str) -> None:
+    """Leave out who the patient is of what has ended: its files are gone, too. The order stays, for a withdrawal."""
+    for row in of_job(connection, job_id):
+        if row["state"] in (NoticeState.DELIVERED, NoticeState.CANCELLED):
+            subject = {**row["body"]["subject"], "patient_id": "", "names": []}
+            connection.execute(
+                update(NOTICES).where(NOTICES.c.id == row["id"]).values(body={**row["body"], "subject": subject})
+            )
 
 
 def standing_flags(connection: Connection, study_uid: str, *, beside: str) -> set[Flag]:

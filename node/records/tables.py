@@ -17,6 +17,8 @@ from sqlalchemy import (
     text,
 )
 
+from node.dicom.classes import KEY_OBJECTS
+
 METADATA: Final = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -71,6 +73,7 @@ INSTANCES: Final = Table(
     Column("header", JSON, nullable=False),
     Column("association", String(32), nullable=False, index=True),
     Column("received_at", Float, nullable=False),
+    Index("ix_instances_documents", "id", sqlite_where=text(f"sop_class_uid = '{KEY_OBJECTS}'")),
 )
 
 QUARANTINE: Final = Table(

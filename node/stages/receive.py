@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from node.dicom.classes import STORAGE_CLASSES
+from node.dicom.classes import DOCUMENT_CLASSES, STORED_CLASSES
 from node.dicom.scan import Scan, Unreadable
 from node.dicom.uids import is_well_formed
 from node.intake.disk import SpoolFailed, SpoolFull
@@ -83,7 +83,7 @@ class Intake:
         """Make ready for one object. Raises Rejected if it is clear already that it will not be taken."""
         if not is_well_formed(head.sop_instance_uid):
             raise Rejected(Status.BAD_UID, "Affected SOP Instance UID is not a UID")
-        if head.sop_class_uid not in STORAGE_CLASSES:
+        if head.sop_class_uid not in STORED_CLASSES:
             raise Rejected(Status.CLASS_UNSUPPORTED, "Affected SOP Class is not supported")
         try:
             self._spool.require_room()
@@ -287,12 +287,19 @@ def _known(connection: Connection, waiting: _Waiting) -> _Verdict:
             return _Verdict(outcome=False, unnamed=True)
         instances.restore(connection, new)  # it was purged: here are its bytes again
         return _Verdict(outcome=False)
-    if not other and (known.pixel_sha256 == new.pixel_sha256 or waiting.same_pixels):
+    document = new.sop_class_uid in DOCUMENT_CLASSES  # it has no pixels, so that equal ones say nothing
+    if not other and not document and (known.pixel_sha256 == new.pixel_sha256 or waiting.same_pixels):
         # An archive that corrected a name or changed the encoding sends the same image: the first one stays.
         events.add(connection, at=new.received_at, kind="header-differs", subject=new.series_uid, sha256=new.sha256)
         return _Verdict(outcome=False, unnamed=True)
-    if not other and known.file and known.transfer_syntax != new.transfer_syntax and not waiting.compared:
+    if (
+        not other
+        and not document
+        and known.file
+        and known.transfer_syntax != new.transfer_syntax
+        and not waiting.compared
+    ):
         return _Verdict(compare=known.file)
-    what = "another patient, study or series" if other else "other pixels"
+    what = "another patient, study or series" if other else "another content" if document else "other pixels"
     named = instances.quarantine(connection, new, f"An object with the same SOP Instance UID but {what} came later.")
     return _Verdict(outcome=Rejected(Status.CONFLICT, f"Another object has this UID: {what}"), unnamed=not named)

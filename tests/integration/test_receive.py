@@ -12,7 +12,7 @@ from pydicom.uid import UID
 from pynetdicom import AE
 
 from node.demo.phantom import make_series
-from node.dicom.classes import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from node.dicom.classes import DOCUMENT_SYNTAXES, KEY_OBJECTS, STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from node.dicom.part10 import split
 from tests.peers import HOST, dcmsend, promtool_check_metrics, run_tool
 from tests.running_node import AE_TITLE, RunningNode, settings_for
@@ -87,13 +87,15 @@ def test_every_class_and_syntax_of_the_tables_is_accepted_and_lossy_ones_are_not
     ae = AE(ae_title="OTHER")
     lossy = UID("1.2.840.10008.1.2.4.50")
     contexts = [(sop_class, syntax) for sop_class in STORAGE_CLASSES for syntax in (*TRANSFER_SYNTAXES, lossy)]
+    contexts += [(KEY_OBJECTS, syntax) for syntax in (*DOCUMENT_SYNTAXES, lossy)]
     for sop_class, syntax in contexts:
         ae.add_requested_context(sop_class, syntax)
     association = ae.associate(HOST, node.port, ae_title=AE_TITLE)
     accepted = {(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
     association.release()
 
-    assert accepted == {(sop_class, syntax) for sop_class in STORAGE_CLASSES for syntax in TRANSFER_SYNTAXES}
+    images = {(sop_class, syntax) for sop_class in STORAGE_CLASSES for syntax in TRANSFER_SYNTAXES}
+    assert accepted == images | {(KEY_OBJECTS, syntax) for syntax in DOCUMENT_SYNTAXES}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from node.commands.conformance import conformance
 from node.conformance.document import Section, table
 from node.conformance.services import EVIDENCE, MEANINGS
 from node.dicom import codes
-from node.dicom.classes import STORAGE_CLASSES, TRANSFER_SYNTAXES
+from node.dicom.classes import STORED_CLASSES, TRANSFER_SYNTAXES
 from node.intake.incoming import Status
 from node.peers.dimse import commitment
 from node.peers.dimse import evidence as dimse_evidence
@@ -42,7 +42,7 @@ def test_every_class_syntax_status_and_code_is_named(statement: str) -> None:
     services = [context.abstract_syntax for context in (*commitment.CONTEXTS, *dimse_evidence.CONTEXTS)]
     derivations = [row.derivation.value for row in codes.OUTPUTS.values()]
     types = [row.image_type[3] for row in codes.OUTPUTS.values()]
-    wanted = [*STORAGE_CLASSES, *TRANSFER_SYNTAXES, *services, *derivations, *types, codes.PRIVATE_CREATOR]
+    wanted = [*STORED_CLASSES, *TRANSFER_SYNTAXES, *services, *derivations, *types, codes.PRIVATE_CREATOR]
 
     assert [name for name in wanted if name not in statement] == []
     assert set(MEANINGS) == set(Status)
@@ -68,7 +68,7 @@ def test_what_is_stated_is_what_a_listener_negotiates(statement: str, tmp_path: 
     stated = re.findall(
         r"^\| [^|]+ \| `([\d.]+)` \| (?:all of|Implicit|Explicit)[^|]*\| (SCU|SCP)", statement, re.MULTILINE
     )
-    assert len(stated) == len(STORAGE_CLASSES) + 4  # verification, commitment, MPPS, IAN
+    assert len(stated) == len(STORED_CLASSES) + 4  # verification, commitment, MPPS, IAN
     ae = AE(ae_title="OTHER")
     for uid, _ in stated:
         ae.add_requested_context(uid)

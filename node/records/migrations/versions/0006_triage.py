@@ -8,6 +8,12 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
+    op.create_index(
+        "ix_instances_documents",
+        "instances",
+        ["id"],
+        sqlite_where=sa.text("sop_class_uid = '1.2.840.10008.5.1.4.1.1.88.59'"),
+    )
     op.create_table(
         "rejections",
         sa.Column("sop_instance_uid", sa.String(length=64), nullable=False),
@@ -168,3 +174,4 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_rejections_study_uid"))
 
     op.drop_table("rejections")
+    op.drop_index("ix_instances_documents", table_name="instances")
