@@ -1,0 +1,164 @@
+"""What a head CT is like as an input: figures that tell whether the network was made for it (NETWORKS.md E-2).
+
+None of them looks for a lesion: a haemorrhage, an infarct or a shifted midline leaves them where they are.
+"""
+
+import itertools
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import head_template
+from engines.head import GRID, HeadStack, Pose
+from engines.head_features import inner, median5
+from engines.head_volumes import averaged, factor, places_of, sampled, shrunk
+from pipelines.steps.guards_protocol import air_offset
+from pipelines.volume import Volume
+
+Image = NDArray[np.float32]
+
+_BLOCK_MM: Final = 4.0
+_RAYS: Final = 2400
+_LEAST_ELEVATION: Final = 0.12  # sine: lower rays leave through the skull base and the orbits
+_CENTRE_MM: Final = (4.0, 8.0, 0.0)  # (z, y, x) from the middle of the grid: rays leave from above the sella
+_CAP_COS: Final = float(np.cos(np.radians(11.0)))  # of 15 mm radius on the vault
+_VAULT_MM: Final = np.arange(50.0, 132.0, 2.0)
+_VAULT_HU: Final = 220.0  # less than bone: the vault of an old patient is thin
+_HOLE_MM: Final = 10.0  # from the border of the template's brain: further in there is brain in every patient
+_VESSEL_HU: Final = 105.0  # after a median: blood clots are below, vessels with contrast agent, metal and bone above
+_SHOWS: Final = 0.02  # of the scan's slices: those with less brain tell nothing of order
+
+
+def figures(volume: Volume, mask: NDArray[np.bool_], pose: Pose, stack: HeadStack) -> Mapping[str, float]:
+    """The figures, by name.
+
+    air_hu:      where the peak of air lies, HU from -1000; 0 where there is too little air to tell
+    brain_hu:    median of the brain, HU
+    grey_white:  90th less 25th percentile of the brain, HU
+    noise_hu:    SD of what a median of 5 px takes away in the brain, on the grid
+    bright_ml:   volume brighter than 105 HU in the brain
+    holes:       share of the template's inner brain that is air, bone or metal here
+    brain_ml:    volume of the skull's inside
+    stretch:     largest over least scale of the pose: how much a head is out of an adult's proportions
+    tilt_deg:    of the head in the scanner
+    quality:     of the pose
+    covered:     share of the brain within the scan
+    open_vault:  share of a place of 15 mm radius on the vault that has no bone; of the most open place
+    order:       how far a slice is from the mean of its neighbours, over half of what those differ; the worst one's
+    jump:        change from one slice to the next over that of the slices around; the largest
+    waves_hu:    SD over the slice of means of 8x8 px of tissue that is neither CSF nor bright: streaks, rings
+    """
+    chosen = inner(stack.mask)
+    smooth = median5(stack.hu, chosen)
+    values = smooth[chosen]
+    if values.size == 0:
+        values = np.zeros(1, np.float32)
+    rest = np.abs(stack.hu[chosen] - smooth[chosen])
+    order, jump = _order(volume, mask)
+    return {
+        "air_hu": _air(volume),
+        "brain_hu": float(np.median(values)),
+        "grey_white": float(np.percentile(values, 90.0) - np.percentile(values, 25.0)),
+        "noise_hu": float(np.median(rest)) * 1.4826 if rest.size else 0.0,
+        "bright_ml": float(np.count_nonzero(values > _VESSEL_HU) * stack.voxel_ml),
+        "holes": float(np.mean(~stack.mask[_core()])),
+        "brain_ml": float(np.count_nonzero(stack.mask) * stack.voxel_ml),
+        "stretch": float(max(pose.scale) / min(pose.scale)),
+        "tilt_deg": pose.tilt_deg,
+        "quality": pose.quality,
+        "covered": pose.covered,
+        "open_vault": open_vault(volume.voxels, pose),
+        "order": order,
+        "jump": jump,
+        "waves_hu": _waves(stack, smooth, chosen),
+    }
+
+
+def open_vault(voxels: Image, pose: Pose) -> float:
+    """Share without bone of the most open place of the vault, 15 mm in radius; beyond the scan nothing is bone."""
+    directions, near = _rays()
+    points = directions[:, :, None] * _VAULT_MM.astype(np.float64)[None, None] + np.array(_CENTRE_MM)[:, None, None]
+    matrix = pose.matrix @ np.linalg.inv(GRID.to_mm())
+    placed = (matrix[:3, :3] @ points.reshape(3, -1) + matrix[:3, 3:]).astype(np.float32)
+    within = np.logical_and(placed > -0.5, placed < np.array(voxels.shape)[:, None] - 0.5).all(axis=0)
+    values = np.where(within, sampled(voxels, placed), np.float32(-1000.0)).reshape(directions.shape[1], -1)
+    bare = (values.max(axis=1) < _VAULT_HU).astype(np.float32)
+    return float((near @ bare / near.sum(axis=1)).max())
+
+
+@lru_cache(maxsize=1)
+def _rays() -> tuple[NDArray[np.float64], Image]:
+    """(3, n) directions over the vault, evenly (Fibonacci), and (n, n) which of them are one place."""
+    index = np.arange(_RAYS) + 0.5
+    up = 1.0 - 2.0 * index / _RAYS
+    around = np.pi * (1.0 + 5.0**0.5) * index
+    across = np.sqrt(1.0 - up**2)
+    found = np.stack([up, across * np.cos(around), across * np.sin(around)])
+    found = found[:, up > _LEAST_ELEVATION]
+    return found, (found.T @ found > _CAP_COS).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _core() -> NDArray[np.bool_]:
+    """(32, 224, 192): well inside of every brain."""
+    spacing = (head_template.SPACING_MM,) * 3
+    solid = shrunk(head_template.load().inside > 0.9, _HOLE_MM, spacing).astype(np.float32)
+    matrix = np.linalg.inv(head_template.to_mm()) @ GRID.to_mm()
+    made: NDArray[np.bool_] = sampled(solid, places_of(GRID.shape, matrix)).reshape(GRID.shape) > 0.5
+    return made
+
+
+def _air(volume: Volume) -> float:
+    """Where air lies, HU from -1000; 0 where too little is in sight."""
+    step = max(len(volume.voxels) // 10, 1)
+    blocks = []
+    for index in range(0, len(volume.voxels), step):
+        small = averaged(volume.voxels[index], 4, 4)
+        good = small > float(volume.voxels[index].min()) + 0.01
+        if volume.padding is not None:
+            good &= averaged(volume.padding[index], 4, 4) == 0.0
+        blocks.append(small[good])
+    offset = air_offset(np.concatenate(blocks)) if any(block.size for block in blocks) else None
+    return 0.0 if offset is None else offset
+
+
+def _order(volume: Volume, mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """How the slices follow one another: out of order, and jumps."""
+    area = np.count_nonzero(mask, axis=(1, 2))
+    shown = np.flatnonzero(area > _SHOWS * max(int(area.sum()), 1))
+    if shown.size < 4:
+        return 0.0, 1.0
+    first, last = int(shown[0]), int(shown[-1])
+    spacing = np.linalg.norm(volume.affine[:3, :3], axis=0)
+    rows, columns = (factor(float(mm), _BLOCK_MM) for mm in spacing[1:])
+    # Slices of 0.6 mm differ by noise alone: so many together are a step of about 4 mm.
+    many = factor(float(spacing[0]), _BLOCK_MM)
+    small = [averaged(np.clip(volume.voxels[index], -200.0, 300.0), rows, columns) for index in range(first, last + 1)]
+    order, jumps = [], []
+    for at in range(many, len(small) - many):
+        low, here, high = small[at - many], small[at], small[at + many]
+        step = float(np.mean(np.abs(high - low))) / 2.0
+        order.append(float(np.mean(np.abs(here - (low + high) / 2.0))) / max(step, 0.5))
+    steps = [float(np.mean(np.abs(b - a))) for a, b in itertools.pairwise(small)]
+    for at, step in enumerate(steps):
+        near = steps[max(at - 3, 0) : at] + steps[at + 1 : at + 4]
+        jumps.append(step / max(float(np.median(near)), 0.5))
+    return max(order, default=0.0), max(jumps, default=1.0)
+
+
+def _waves(stack: HeadStack, smooth: Image, chosen: NDArray[np.bool_]) -> float:
+    """Streaks and rings: SD of means of 8x8 px of tissue, HU; of the slices, the 90th percentile."""
+    tissue = chosen & (smooth > 15.0) & (smooth < 60.0)
+    worst = []
+    for plane, here in zip(smooth, tissue, strict=True):
+        if np.count_nonzero(here) < 2000:
+            continue
+        share = averaged(here, 8, 8)
+        mean = averaged(np.where(here, plane, np.float32(0.0)), 8, 8) / np.maximum(share, np.float32(0.05))
+        good = share > 0.6
+        if np.count_nonzero(good) >= 20:
+            worst.append(float(np.std(mean[good])))
+    return float(np.percentile(worst, 90.0)) if worst else 0.0

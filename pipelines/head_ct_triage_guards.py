@@ -1,0 +1,26 @@
+"""Limits of the guards of head-ct-triage. Written by `python -m tests.bench.guards_triage --calibrate`, not by hand."""
+
+from pipelines.steps.guards_triage import TriageLimits
+
+LIMITS = TriageLimits(
+    engine_sha256="154d069683894d91b03504e023443f236f31326516d18dbc8a923a5dd42de54a",
+    known={
+        "air_hu": (-14.0, 14.0),
+        "brain_hu": (24.0, 40.0),
+        "grey_white": (2.0, 16.0),
+        "noise_hu": (0.3, 6.0),
+        "bright_ml": (0.0, 4.0),
+        "holes": (0.0, 0.01),
+        "brain_ml": (1000.0, 2000.0),
+        "stretch": (1.0, 1.22),
+        "tilt_deg": (0.0, 35.0),
+        "quality": (0.55, 1.0),
+        "covered": (0.95, 1.0),
+        "open_vault": (0.0, 0.6),
+        "order": (0.0, 2.5),
+        "jump": (0.0, 2.6),
+        "waves_hu": (0.0, 8.0),
+    },
+    least_rise=0.1,
+    most_gain=2.0,
+)
