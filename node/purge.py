@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from node.log import log
 from node.metrics import METRICS
-from node.records import purging
+from node.records import notices, purging
 from node.records.database import Records
 from node.records.purging import Purge
 from node.spool import Spool
@@ -38,6 +38,7 @@ def purge(
             for job_id in one.jobs:
                 shutil.rmtree(spool.results(job_id), ignore_errors=True)
                 shutil.rmtree(spool.work / job_id, ignore_errors=True)
+                notices.forget(connection, job_id)
             purging.note(connection, one, at=clock())
         METRICS.instances_purged.inc(len(one.files))
         METRICS.purged_bytes.inc(one.bytes)

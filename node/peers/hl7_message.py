@@ -12,6 +12,7 @@ from typing import Final
 import hl7
 
 from node.errors import Refuse
+from node.log import log
 from node.peers.telling import Told
 from node.settings.flags import CharacterSet, Hl7Channel
 from pipelines.triage import Flag
@@ -155,6 +156,7 @@ def _fit(text: str, channel: Hl7Channel) -> str:
     try:
         text.encode(name)
     except UnicodeEncodeError:
+        log.warning("a name has letters that the character set lacks", channel=channel.name)
         return unicodedata.normalize("NFKC", text).encode(name, "replace").decode(name)
     return text
 

@@ -1,16 +1,19 @@
 """Flags by HL7 to real sockets: told until acknowledged, once for whoever knows repetitions, whatever breaks."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
+from hl7.mllp import start_hl7_server
 
 from node.errors import BadSetting
 from node.metrics import METRICS
@@ -414,6 +417,69 @@ def test_nothing_is_sent_to_a_receiver_whose_certificate_nobody_vouches_for(
 def test_certificate_that_is_missing_is_a_bad_setting(tmp_path: Path) -> None:
     with pytest.raises(BadSetting):
         Hl7Teller(channel(1, tls=WebTls(ca=tmp_path / "none.pem")))
+
+
+class LibraryReceiver:
+    """The MLLP server of python-hl7, which frames, parses and acknowledges by code that is none of ours."""
+
+    def __enter__(self) -> Self:
+        self.received: list[Any] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._server = self._wait(start_hl7_server(self._take, host=HOST, port=0, encoding="utf-8"))
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+        self._wait(self._server.wait_closed())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _wait(self, coming: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coming, self._loop).result(20)
+
+    async def _take(self, reader: Any, writer: Any) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                message = await reader.readmessage()
+                self.received.append(message)
+                writer.writemessage(message.create_ack())
+                await writer.drain()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def test_receiver_of_another_make_reads_the_message_and_is_understood(records: Records) -> None:
+    with LibraryReceiver() as receiver:
+        ris = channel(receiver.port)
+        with records.write() as connection:
+            row = add_verdict(connection, "job-1", decided_at=time.time())
+            queue_flag(connection, row, [ris], {**FACTS, "names": ["Müller^Zoë", "山田^太郎", ""]})
+        tell(records, [ris])
+
+        (message,) = receiver.received
+    assert str(message.segment("PID")[5]) == "Müller^Zoë^^^^^L^A~山田^太郎^^^^^L^I"
+    assert message["OBX.F5.R1.C1"] == "FLAG_RAISED"
+    assert rows(records)[0]["answer"] == "AA"
+
+
+def test_patient_is_forgotten_when_the_files_are_purged(records: Records) -> None:
+    with MllpPeer(takes) as peer:
+        flag(records, [channel(peer.port)])
+        with records.write() as connection:
+            notices.forget(connection, "job-1")
+        assert rows(records)[0]["body"]["subject"]["patient_id"] == "4711", "it is still to be told"
+        tell(records, [channel(peer.port)])
+    with records.write() as connection:
+        notices.forget(connection, "job-1")
+    told = str(rows(records)[0]["body"])
+    assert "4711" not in told
+    assert "DOE" not in told
+    assert "A-100" in told
 
 
 def test_control_ids_are_short_and_the_same_every_time() -> None:
