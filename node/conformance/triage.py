@@ -54,7 +54,7 @@ def objects() -> Section:
             "Key Object Selection: (113000, DCM, Of Interest) with the images of the capture and the original slice of "
             f"the strongest finding; description `{triage_codes.KEYS_DESCRIPTION}` Rejection note: "
             f"{' or '.join(_code(code) for code in triage_codes.REJECTED.values())}, the former with "
-            f"{_code(triage_codes.TITLE_MODIFIER)} = {_code(triage_codes.QUALITY_REASON)}, over the node's own objects.",
+            f"{_code(triage_codes.TITLE_MODIFIER)} = {_code(triage_codes.QUALITY_REASON)}, over its own objects.",
             "Comprehensive 3D SR, TID 1500, Completion COMPLETE, Preliminary PRELIMINARY, Verification UNVERIFIED. "
             "Content:",
             table(("Concept", "Value", "Occurs"), _report()),

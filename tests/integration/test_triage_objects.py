@@ -1,5 +1,6 @@
 """All objects of a triage before the validators, of several kinds of sources, and read back by other programs."""
 
+import hashlib
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pydicom.uid import RLELossless
 from node.child import Child
 from node.dicom import decode, gate, part10, triage_codes
 from node.worklist.objects.rejection import write_rejection
+from node.worklist.objects.write import write_objects
 from tests import dicom_lint, dicom_phantom, enhanced_phantom, triage_phantom
 from tests.triage_phantom import NUMBERS, not_analysable, paths, raised
 
@@ -115,6 +117,19 @@ def test_validators_find_nothing_in_any_object(made: Made) -> None:
             assert not dicom_lint.lint(path, made.sources.paths[0]), form
     outputs = [one["path"] for one in made.reply["instances"]]
     assert not dicom_lint.entities([*dict.fromkeys(made.sources.paths), *outputs])
+
+
+def test_a_second_run_writes_the_same_bytes_of_every_form(made: Made, tmp_path: Path) -> None:
+    """In another process, some time later, into another folder."""
+    again = write_objects({**made.request, "out": str(tmp_path)})
+
+    def digests(reply: dict[str, Any]) -> list[tuple[str, str, int]]:
+        return [(one["sop_instance_uid"], one["sha256"], one["bytes"]) for one in reply["instances"]]
+
+    assert digests(again) == digests(made.reply)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix not in (".dcm", "")], "nothing is left over"
+    for one in again["instances"]:
+        assert hashlib.sha256(Path(one["path"]).read_bytes()).hexdigest() == one["sha256"]
 
 
 def test_other_programs_read_the_documents(made: Made) -> None:

@@ -189,10 +189,13 @@ def test_nothing_of_the_patient_is_drawn(tmp_path: Path) -> None:
     assert drawn[0] == drawn[1]
 
 
-@pytest.mark.parametrize("assessed", [not_raised(), not_analysable()], ids=lambda one: one.flag.value)
-def test_without_a_flag_there_is_no_capture(tmp_path: Path, assessed: Any) -> None:
+@pytest.mark.parametrize(
+    ("assessed", "message"),
+    [(not_raised(), "this assessment has none"), (not_analysable(), "was not analysed has no capture")],
+)
+def test_without_a_flag_there_is_no_capture(tmp_path: Path, assessed: Any, message: str) -> None:
     sources, at = dicom_phantom.series(tmp_path / "in"), triage_phantom.maps(tmp_path, SHAPE)
-    with pytest.raises(Refuse, match="this assessment has none"):
+    with pytest.raises(Refuse, match=message):
         triage_phantom.written(tmp_path / "out", sources, assessed, "report", "capture", maps_at=at)
 
 

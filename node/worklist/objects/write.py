@@ -16,6 +16,7 @@ from node.worklist.objects import capture, keys, report, segment
 from node.worklist.objects import map as maps_and_images
 from node.worklist.objects.maps_file import MapsFile
 from node.worklist.objects.work import Work
+from pipelines.triage import Flag
 
 FORMS: Final = ("report", "capture", "keys", "map", "segment", "classic")
 
@@ -38,10 +39,13 @@ def write_objects(request: dict[str, Any]) -> dict[str, Any]:
         raise Refuse(f"{', '.join(wanted) or 'nothing'} are no objects of a triage; a report is always one of them.")
     if "keys" in wanted and "capture" not in wanted:
         raise Refuse("Key objects point at a capture, which is not asked for.")
+    images = {"capture", "map", "segment", "classic"}.intersection(wanted)
+    if images and work.assessment.flag is Flag.NOT_ANALYSABLE:
+        raise Refuse(f"A study that was not analysed has no {', '.join(sorted(images))}.")
     with Batch(work.out) as batch:
         writing = _Writing(work=work, batch=batch)
         writing.put("report", 1, report.FILE_NAME, [report.report(work)], work.headers[0])
-        if set(wanted) & {"capture", "map", "segment", "classic"}:
+        if images:
             with maps_of(work) as maps:
                 writing.images(wanted, maps, request)
         if "keys" in wanted:
@@ -97,3 +101,10 @@ class _Writing:
             self.put("segment", 1, segment.FILE_NAME, pieces, self.work.headers[0])
         if "classic" in wanted:
             self.instances += maps_and_images.write_images(self.work, request, maps.file("healthy"))
+
+
+def ready(request: dict[str, Any]) -> dict[str, Any]:
+    """Load what writing needs, which takes longer than writing; so that no flag waits for it."""
+    import highdicom
+
+    return {"highdicom": str(highdicom.__version__)}
