@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from node.__main__ import app
 from node.metrics import METRICS
 from node.page.worklist import levels
-from node.records import triages
 from node.records.database import Records
 from node.records.tables import JOBS
 from node.records.triage_history import history
+from node.records.worklist_tables import TRIAGES
 from node.settings.scanners import Scanner
 from node.worklist import watch
 from tests.verdicts import add_verdict, new_records
@@ -94,7 +94,7 @@ def test_history_is_in_order_and_leaves_out_what_was_withdrawn(records: Records)
         ):
             add_verdict(connection, f"j{number}", flag, decided_at=at, percentile={10.0: None}.get(at, at / 100))
         add_verdict(connection, "gone", decided_at=25.0)
-        triages.withdraw(connection, "gone", by="archive", why="rejected", at=40.0)
+        connection.execute(update(TRIAGES).where(TRIAGES.c.job_id == "gone").values(withdrawn_at=40.0))
         first, newer = history(connection, "other", baseline=1)
 
     assert [tuple(row[:2]) for row in first] == [("NOT_ANALYSABLE", None), ("FLAG_NOT_RAISED", 0.2)]
