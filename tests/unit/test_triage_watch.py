@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,17 +14,25 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from node.__main__ import app
-from node.metrics import METRICS
+from node.metrics import METRICS, exposition
 from node.page.worklist import levels
 from node.records.database import Records
-from node.records.tables import JOBS
+from node.records.tables import JOBS, SETS
 from node.records.triage_history import history
-from node.records.worklist_tables import TRIAGES
+from node.records.worklist_tables import NOTICES, TRIAGES
 from node.settings.scanners import Scanner
 from node.worklist import watch
-from tests.verdicts import add_verdict, new_records
+from tests.verdicts import add_verdict, new_records, verdict
 
 CT1 = Scanner.model_validate({"name": "ct-1", "where": {"StationName": "CT1"}})
+
+_SET: dict[str, Any] = {
+    "version": 1, "state": "routed", "evidence": "", "reasons": {}, "last_received_at": 990.0, "frozen_at": 991.0,
+}  # fmt: skip
+_JOB: dict[str, Any] = {
+    "rule": "triage", "pipeline": "head-ct-triage", "pipeline_version": "1", "engine_sha256": "", "destinations": [],
+    "state": "delivered", "stage": "deliver", "started_at": 992.0, "updated_at": 993.0, "seconds": {},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -35,17 +44,22 @@ def records(tmp_path: Path) -> Iterator[Records]:
 def fill(records: Records, scanner: str, count: int, *, seed: int, rate: float = 0.2, start: float = 1000.0) -> None:
     """Verdicts, one a minute."""
     rng = np.random.default_rng(seed)
+    names = [f"{scanner}-{seed}-{number:03}" for number in range(count)]
+    rows = [
+        verdict(
+            name,
+            "FLAG_RAISED" if u > 1 - rate else "FLAG_NOT_RAISED",
+            scanner=scanner,
+            percentile=u,
+            decided_at=start + 60 * number,
+        )
+        for number, (name, u) in enumerate(zip(names, rng.random(count).tolist(), strict=True))
+    ]
     with records.write() as connection:
-        for number in range(count):
-            u = float(rng.random())
-            add_verdict(
-                connection,
-                f"{scanner}-{seed}-{number}",
-                "FLAG_RAISED" if u > 1 - rate else "FLAG_NOT_RAISED",
-                scanner=scanner,
-                percentile=u,
-                decided_at=start + 60 * number,
-            )
+        sets = [{**_SET, "id": f"set-{name}", "series_uid": name} for name in names]
+        connection.execute(SETS.insert(), sets)
+        connection.execute(JOBS.insert(), [{**_JOB, "id": name, "set_id": f"set-{name}"} for name in names])
+        connection.execute(TRIAGES.insert(), rows)
 
 
 def gauges(records: Records) -> dict[str, dict[object, float]]:
@@ -171,3 +185,20 @@ def test_the_command_says_what_drifts_and_ends_with_1(records: Records, tmp_path
         line.partition(": ")[2] for line in text.output.splitlines() if "flags" in line
     ]
     assert found["other"]["studies"] == 0
+
+
+def test_the_page_shows_notices_by_channel_and_state(records: Records, tmp_path: Path) -> None:
+    with records.write() as connection:
+        add_verdict(connection, "a", scanner="ct-1")
+        connection.execute(
+            NOTICES.insert().values(
+                job_id="a", kind="flag", channel="ris", way="hl7", control_id="1", state="waiting", since=1.0, next_at=1.0,
+                updated_at=1.0, alarmed_at=61.0, body={},
+            )
+        )  # fmt: skip
+    with records.read() as connection:
+        page = exposition(tmp_path, levels(connection, (CT1,))).decode()
+
+    assert 'imaging_node_notices{channel="ris",state="waiting"} 1.0' in page
+    assert 'imaging_node_notice_alarm{channel="ris"} 1.0' in page
+    assert 'imaging_node_triage_alarm_rate{scanner="ct-1"} 1.0' in page
