@@ -192,8 +192,8 @@ def test_the_page_shows_notices_by_channel_and_state(records: Records, tmp_path:
         add_verdict(connection, "a", scanner="ct-1")
         connection.execute(
             NOTICES.insert().values(
-                job_id="a", kind="flag", channel="ris", way="hl7", control_id="1", state="waiting", since=1.0, next_at=1.0,
-                updated_at=1.0, alarmed_at=61.0, body={},
+                job_id="a", kind="flag", channel="ris", way="hl7", control_id="1", state="waiting", since=1.0,
+                next_at=1.0, updated_at=1.0, alarmed_at=61.0, body={},
             )
         )  # fmt: skip
     with records.read() as connection:
