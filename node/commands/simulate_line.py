@@ -117,8 +117,9 @@ def _text(found: dict[str, Any], to: Path | None) -> RenderableType:
     lines.append(table)
     for line in found["acceptance"]:
         met = Text("met     ", style="green") if line["met"] else Text("missed  ", style="red")
-        between = f"{line['value']:+.1%} ({line['low']:+.1%} to {line['high']:+.1%})"
-        lines.append(Text.assemble(met, f"{line['name']}: {between}, wanted {line['wanted']}"))
+        between = " to ".join("unknown" if line[end] is None else f"{line[end]:+.1%}" for end in ("low", "high"))
+        value = "unknown" if line["value"] is None else f"{line['value']:+.1%}"
+        lines.append(Text.assemble(met, f"{line['name']}: {value} ({between}), wanted {line['wanted']}"))
     if found["acceptance"]:
         lines.append(
             Text("Missed: analysed, no flag. Unseen: those of them that earn no credit; they wait longer.", "yellow")

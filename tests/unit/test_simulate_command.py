@@ -78,6 +78,18 @@ def test_a_score_without_information_helps_nobody_and_is_not_called_measured(
     assert written[1]["measured"] is False
 
 
+@pytest.mark.parametrize("options", [["--failed", "1"], ["--emergencies", "0.001"], ["--service-sigma", "0"]])
+def test_a_department_without_such_studies_meets_nothing(options: list[str], tmp_path: Path) -> None:
+    """What nobody can measure is not called met, and stops nothing."""
+    run = ["simulate-worklist", "--cases", "100", "--replications", "2", "--readers", "1", "--utilisation", "0.5"]
+    done = CliRunner().invoke(app, [*run, *options, "--to", str(tmp_path)])
+
+    assert done.exit_code == 0, done.output
+    assert ("unknown" in done.output) is (options[0] != "--service-sigma")
+    for line in json.loads((tmp_path / "queue.json").read_text())["acceptance"]:
+        assert line["value"] is not None or not line["met"]
+
+
 @pytest.mark.parametrize("under", [None, "scores"])
 def test_scores_come_from_a_file_or_a_card(tmp_path: Path, under: str | None) -> None:
     found = from_file(scores_file(tmp_path, under=under))
