@@ -14,6 +14,7 @@ from pipelines.triage import Flag
 FLAG: Final = "flag"
 WITHDRAWAL: Final = "withdrawal"
 _AT_ONCE: Final = 200
+_WAITED_FOR: Final = 3  # attempts
 _SET_BACK_S: Final = 5.0  # a row written so far in the future: the clock was set back
 
 
@@ -78,9 +79,19 @@ def due_channels(connection: Connection, *, at: float) -> set[str]:
 
 
 def due(connection: Connection, channel: str, *, at: float) -> list[Notice]:
-    """What a channel is to be told now: what was tried longest ago first."""
+    """What a channel is to be told now: what was tried longest ago first.
+
+    A flag comes after the withdrawal of an earlier one on the same study, so that a receiver that keeps one result for
+    each order keeps the one that holds; but it does not wait for a withdrawal that fails time and again.
+    """
     query = select(NOTICES).where(NOTICES.c.channel == channel, *_due(at)).order_by(NOTICES.c.next_at, NOTICES.c.id)
-    query = query.limit(_AT_ONCE)
+    pending = select(NOTICES.c.body).where(
+        NOTICES.c.channel == channel,
+        NOTICES.c.kind == WITHDRAWAL,
+        NOTICES.c.state.in_(UNDELIVERED),
+        NOTICES.c.attempts < _WAITED_FOR,
+    )
+    first = {_study(body) for body in connection.execute(pending).scalars().all()}
     return [
         Notice(
             id=row["id"],
@@ -93,8 +104,13 @@ def due(connection: Connection, channel: str, *, at: float) -> list[Notice]:
             since=row["since"],
             body=row["body"],
         )
-        for row in connection.execute(query).mappings().all()
+        for row in connection.execute(query.limit(_AT_ONCE)).mappings().all()
+        if row["kind"] == WITHDRAWAL or _study(row["body"]) not in first
     ]
+
+
+def _study(body: Mapping[str, Any]) -> str:
+    return str(body["subject"]["study_uid"])
 
 
 def _due(at: float) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,17 @@ import pytest
 
 from node.peers.tls import web_server_context
 from node.peers.webhook import SIGNATURE, TIMESTAMP, WebhookTeller, signature
-from node.records import notices, triages
+from node.records import triages
 from node.records.database import Records
 from node.records.states import NoticeState
-from node.settings.flags import Channel, Label, Webhook
+from node.settings.flags import Label, Webhook
 from node.settings.web import OrthancDestination, StowTls, WebTls
-from node.worklist.flags import queue_flag, queue_withdrawal
-from node.worklist.notices import Notices
-from node.worklist.tellers import tellers
 from tests.authority import Authority
 from tests.dicom_phantom import save, slice_of_ct
-from tests.peers import Orthanc, wait_until
+from tests.peers import Orthanc
 from tests.scripted_http import Asked, Reply, ScriptedServer
-from tests.verdicts import FACTS, REPORT, STUDY, add_verdict, new_records
+from tests.telling import raise_flag, rows, tell, telling, withdraw
+from tests.verdicts import REPORT, STUDY, new_records
 
 
 @pytest.fixture
@@ -36,51 +34,14 @@ def hook(server: ScriptedServer, **values: Any) -> Webhook:
     return Webhook(name="hook", url=f"{server.url}/flags", **{"retry_longest_s": 0.1, **values})
 
 
-def rows(records: Records, job_id: str = "job-1") -> list[dict[str, Any]]:
-    with records.read() as connection:
-        return notices.of_job(connection, job_id)
-
-
-@contextmanager
-def telling(
-    records: Records, channel: Channel, orthanc: OrthancDestination | None = None
-) -> Iterator[Callable[[str, Callable[[], bool]], None]]:
-    def destination(_: str) -> OrthancDestination:
-        assert orthanc is not None
-        return orthanc
-
-    with Notices(records, tellers([channel], destination, records), clock=time.time) as told:
-
-        def until(what: str, true: Callable[[], bool]) -> None:
-            def look() -> bool:
-                told.tick()
-                return true()
-
-            wait_until(what, look, timeout_s=20, every_s=0.02)
-
-        yield until
-
-
-def flag(records: Records, channel: Channel, job_id: str = "job-1", **values: Any) -> None:
-    with records.write() as connection:
-        row = add_verdict(connection, job_id, **{"decided_at": time.time(), **values})
-        queue_flag(connection, row, [channel], FACTS)
-
-
-def tell(records: Records, channel: Channel, job_id: str = "job-1", orthanc: OrthancDestination | None = None) -> None:
-    ended = {NoticeState.DELIVERED, NoticeState.DEAD, NoticeState.LOST, NoticeState.CANCELLED}
-    with telling(records, channel, orthanc) as until:
-        until("all is told", lambda: {row["state"] for row in rows(records, job_id)} <= ended)
-
-
 def test_webhook_gets_the_verdict_signed_and_without_who_it_is(records: Records, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("0123456789abcdef\n")
     secret.chmod(0o600)
     with ScriptedServer(Reply(status=202, body=b"queued")) as server:
         channel = hook(server, secret_file=secret)
-        flag(records, channel)
-        tell(records, channel)
+        raise_flag(records, [channel])
+        tell(records, [channel])
 
         (asked,) = server.asked
         said = json.loads(asked.body)
@@ -98,8 +59,8 @@ def test_webhook_gets_the_verdict_signed_and_without_who_it_is(records: Records,
 def test_webhook_names_the_patient_only_where_the_settings_say_so(records: Records) -> None:
     with ScriptedServer(Reply(status=204)) as server:
         channel = hook(server, identity=True)
-        flag(records, channel)
-        tell(records, channel)
+        raise_flag(records, [channel])
+        tell(records, [channel])
 
         said = json.loads(server.asked[0].body)
         assert said["patient"]["id"] == "4711"
@@ -117,8 +78,8 @@ def test_webhook_that_fails_gets_the_same_again(records: Records, reply: Reply) 
         if reply.status == 503:
             server_pause = Reply(status=503, headers={"Retry-After": "1"})
             server._script[:2] = [server_pause]
-        flag(records, channel)
-        tell(records, channel)
+        raise_flag(records, [channel])
+        tell(records, [channel])
 
         assert len({asked.body for asked in server.asked}) == 1
         assert len({asked.headers["idempotency-key"] for asked in server.asked}) == 1
@@ -129,8 +90,8 @@ def test_webhook_that_fails_gets_the_same_again(records: Records, reply: Reply) 
 def test_webhook_is_left_alone_for_as_long_as_it_asks(records: Records) -> None:
     with ScriptedServer(Reply(status=429, headers={"Retry-After": "40"})) as server:
         channel = hook(server)
-        flag(records, channel)
-        with telling(records, channel) as until:
+        raise_flag(records, [channel])
+        with telling(records, [channel]) as until:
             until("it asks for time", lambda: rows(records)[0]["attempts"] == 1)
         (row,) = rows(records)
 
@@ -142,8 +103,8 @@ def test_redirect_is_never_followed(records: Records) -> None:
     with ScriptedServer(Reply()) as other:
         with ScriptedServer(Reply(status=307, headers={"Location": other.url})) as server:
             channel = hook(server)
-            flag(records, channel)
-            with telling(records, channel) as until:
+            raise_flag(records, [channel])
+            with telling(records, [channel]) as until:
                 until("attempts fail", lambda: rows(records)[0]["attempts"] >= 2)
 
         assert other.asked == []
@@ -153,8 +114,8 @@ def test_redirect_is_never_followed(records: Records) -> None:
 def test_webhook_that_says_no_is_given_up_with_an_alarm(records: Records) -> None:
     with ScriptedServer(Reply(status=401, body=b"who are you?")) as server:
         channel = hook(server, refusals=2)
-        flag(records, channel)
-        with telling(records, channel) as until:
+        raise_flag(records, [channel])
+        with telling(records, [channel]) as until:
             until("alarm", lambda: rows(records)[0]["alarmed_at"] is not None)
 
         assert len(server.asked) == 2
@@ -168,12 +129,12 @@ def test_webhook_by_tls_is_told_only_if_its_certificate_holds(records: Records, 
     contexts = [web_server_context(StowTls(certificate=one.certificate, key=one.key)) for one in (alone, good)]
     with ScriptedServer(Reply(), context=contexts[0]) as server:
         channel = hook(server, tls=WebTls(ca=good.ca))
-        flag(records, channel)
-        with telling(records, channel) as until:
+        raise_flag(records, [channel])
+        with telling(records, [channel]) as until:
             until("an attempt failed", lambda: rows(records)[0]["attempts"] >= 1)
         assert server.asked == []
     with ScriptedServer(Reply(), context=contexts[1]) as server:
-        tell(records, hook(server, tls=WebTls(ca=good.ca)))
+        tell(records, [hook(server, tls=WebTls(ca=good.ca))])
         assert len(server.asked) == 1
 
 
@@ -212,16 +173,15 @@ def test_label_comes_when_the_study_is_there_and_goes_with_the_withdrawal(record
     labels: dict[str, set[str]] = {"orthanc-study": {"of-others"}}
     arrived: list[bool] = []
     with ScriptedServer(orthanc_1_12(labels, there=lambda: bool(arrived))) as server:
-        flag(records, LABEL)
-        with telling(records, LABEL, at(server.url)) as until:
+        raise_flag(records, [LABEL])
+        with telling(records, [LABEL], at(server.url)) as until:
             until("it waits for the study", lambda: rows(records)[0]["attempts"] >= 2)
             assert rows(records)[0]["state"] == NoticeState.WAITING
             arrived.append(True)
             until("it is labelled", lambda: rows(records)[0]["state"] == NoticeState.DELIVERED)
             assert labels["orthanc-study"] == {"of-others", "ai-flag-raised"}
-        with records.write() as connection:
-            queue_withdrawal(connection, "job-1", "The images were rejected.", at=time.time())
-        tell(records, LABEL, orthanc=at(server.url))
+        withdraw(records)
+        tell(records, [LABEL], orthanc=at(server.url))
 
     assert labels["orthanc-study"] == {"of-others"}
 
@@ -230,13 +190,13 @@ def test_label_stays_as_long_as_another_verdict_on_the_study_asks_for_it(records
     labels: dict[str, set[str]] = {}
     with ScriptedServer(orthanc_1_12(labels)) as server:
         for job_id in ("job-1", "job-2"):
-            flag(records, LABEL, job_id)
-            tell(records, LABEL, job_id, at(server.url))
+            raise_flag(records, [LABEL], job_id)
+            tell(records, [LABEL], job_id, at(server.url))
         for job_id, left in (("job-1", {"ai-flag-raised"}), ("job-2", set())):
             with records.write() as connection:
-                triages.withdraw(connection, job_id, by="test", why="rejected", at=time.time())
-                queue_withdrawal(connection, job_id, "Rejected.", at=time.time())
-            tell(records, LABEL, job_id, at(server.url))
+                triages.withdraw(connection, job_id, by="test", why="rejected", code="113037", at=time.time())
+            withdraw(records, job_id)
+            tell(records, [LABEL], job_id, at(server.url))
             assert labels["orthanc-study"] == left
 
 
@@ -250,9 +210,8 @@ def test_orthanc_that_is_older_than_labels_gets_metadata(records: Records, tmp_p
         (study_id,) = orthanc.api.studies.get_all_ids()
         for on, wanted in ((True, "ai-flag-raised"), (False, None)):
             if on:
-                flag(records, LABEL)
+                raise_flag(records, [LABEL])
             else:
-                with records.write() as connection:
-                    queue_withdrawal(connection, "job-1", "Rejected.", at=time.time())
-            tell(records, LABEL, orthanc=at(orthanc.url))
+                withdraw(records)
+            tell(records, [LABEL], orthanc=at(orthanc.url))
             assert orthanc.api.studies.get_string_metadata(study_id, "4097") == wanted
