@@ -12,6 +12,7 @@ import numpy as np
 
 from engines.engine import Engine
 from engines.head import NoBrain, NotAligned, align, brain_mask, to_grid
+from engines.head_pose import LEAST_QUALITY
 from engines.head_score import Score
 from pipelines.head_ct_triage_figures import figures
 from pipelines.head_ct_triage_guards import LIMITS as GUARDS
@@ -109,8 +110,10 @@ def assessed(
     try:
         mask = brain_mask(volume.voxels, _spacing(volume))
         pose = align(volume.voxels, volume.affine, mask)
-    except (NoBrain, NotAligned) as error:
-        return unseen([error.reason])
+    except NoBrain as error:
+        return unseen([error.reason], _refused("brain", None, error.reason))
+    except NotAligned as error:
+        return unseen([error.reason], _refused("pose", error.quality, error.reason))
     stack = to_grid(volume.voxels, pose, mask)
     found = figures(volume, mask, pose, stack)
     before = inputs(found, guards)
@@ -160,6 +163,10 @@ def protocol(headers: Headers) -> Finding:
         version=VERSION,
         text=f"{text[0].upper()}{text[1:]}.",
     )
+
+
+def _refused(name: str, value: float | None, text: str) -> Finding:
+    return Finding(name=name, value=value, limit=LEAST_QUALITY, verdict=Verdict.REJECT, version=VERSION, text=text)
 
 
 def _spacing(volume: Volume) -> tuple[float, float, float]:

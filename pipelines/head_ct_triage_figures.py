@@ -14,21 +14,24 @@ from numpy.typing import NDArray
 from engines import head_template
 from engines.head import GRID, HeadStack, Pose
 from engines.head_features import inner, median5
-from engines.head_volumes import averaged, factor, places_of, sampled, shrunk
+from engines.head_volumes import averaged, factor, grown, places_of, sampled, shrunk
 from pipelines.steps.guards_protocol import air_offset
 from pipelines.volume import Volume
 
 Image = NDArray[np.float32]
 
 _BLOCK_MM: Final = 4.0
-_RAYS: Final = 2400
+_RAYS: Final = 9600
 _LEAST_ELEVATION: Final = 0.12  # sine: lower rays leave through the skull base and the orbits
 _CENTRE_MM: Final = (4.0, 8.0, 0.0)  # (z, y, x) from the middle of the grid: rays leave from above the sella
-_CAP_COS: Final = float(np.cos(np.radians(11.0)))  # of 15 mm radius on the vault
-_VAULT_MM: Final = np.arange(50.0, 132.0, 2.0)
+_CAP_COS: Final = float(np.cos(np.radians(5.0)))  # of 7 mm radius on the vault: a burr hole
+_VAULT_MM: Final = np.arange(44.0, 132.0, 2.0)
+_AIR_HU: Final = -300.0
+_RIM_MM: Final = 12.0  # beyond the brain: the skull
 _VAULT_HU: Final = 220.0  # less than bone: the vault of an old patient is thin
 _HOLE_MM: Final = 10.0  # from the border of the template's brain: further in there is brain in every patient
-_VESSEL_HU: Final = 105.0  # after a median: blood clots are below, vessels with contrast agent, metal and bone above
+_VESSEL_HU: Final = 105.0  # clots are below, vessels with contrast agent above
+_NEAR_SKULL_MM: Final = 12.0
 _SHOWS: Final = 0.02  # of the scan's slices: those with less brain tell nothing of order
 
 
@@ -39,14 +42,17 @@ def figures(volume: Volume, mask: NDArray[np.bool_], pose: Pose, stack: HeadStac
     brain_hu:    median of the brain, HU
     grey_white:  90th less 25th percentile of the brain, HU
     noise_hu:    SD of what a median of 5 px takes away in the brain, on the grid
-    bright_ml:   volume brighter than 105 HU in the brain
+    vessels_ml:  volume brighter than 105 HU near the skull, where sinuses and large veins run; calcified plexus and
+                 pineal lie deeper
     holes:       share of the template's inner brain that is air, bone or metal here
     brain_ml:    volume of the skull's inside
     stretch:     largest over least scale of the pose: how much a head is out of an adult's proportions
     tilt_deg:    of the head in the scanner
     quality:     of the pose
     covered:     share of the brain within the scan
-    open_vault:  share of a place of 15 mm radius on the vault that has no bone; of the most open place
+    open_vault:  share of a place of 7 mm radius on the vault that has no bone; of the most open place
+    air_inside:  share of rays to the vault that meet air before they meet bone
+    metal_hu:    the densest of the brain and the skull about it, HU; the tenth voxel of 2 mm
     order:       how far a slice is from the mean of its neighbours, over half of what those differ; the worst one's
     jump:        change from one slice to the next over that of the slices around; the largest
     waves_hu:    SD over the slice of means of 8x8 px of tissue that is neither CSF nor bright: streaks, rings
@@ -58,47 +64,60 @@ def figures(volume: Volume, mask: NDArray[np.bool_], pose: Pose, stack: HeadStac
         values = np.zeros(1, np.float32)
     rest = np.abs(stack.hu[chosen] - smooth[chosen])
     order, jump = _order(volume, mask)
+    opening, air = vault(volume.voxels, pose)
     return {
         "air_hu": _air(volume),
         "brain_hu": float(np.median(values)),
         "grey_white": float(np.percentile(values, 90.0) - np.percentile(values, 25.0)),
         "noise_hu": float(np.median(rest)) * 1.4826 if rest.size else 0.0,
-        "bright_ml": float(np.count_nonzero(values > _VESSEL_HU) * stack.voxel_ml),
+        "vessels_ml": float(np.count_nonzero(stack.hu[chosen & _rim(stack.mask)] > _VESSEL_HU) * stack.voxel_ml),
         "holes": float(np.mean(~stack.mask[_core()])),
         "brain_ml": float(np.count_nonzero(stack.mask) * stack.voxel_ml),
         "stretch": float(max(pose.scale) / min(pose.scale)),
         "tilt_deg": pose.tilt_deg,
         "quality": pose.quality,
         "covered": pose.covered,
-        "open_vault": open_vault(volume.voxels, pose),
+        "open_vault": opening,
+        "air_inside": air,
+        "metal_hu": _metal(volume, mask),
         "order": order,
         "jump": jump,
         "waves_hu": _waves(stack, smooth, chosen),
     }
 
 
-def open_vault(voxels: Image, pose: Pose) -> float:
-    """Share without bone of the most open place of the vault, 15 mm in radius; beyond the scan nothing is bone."""
-    directions, near = _rays()
-    points = directions[:, :, None] * _VAULT_MM.astype(np.float64)[None, None] + np.array(_CENTRE_MM)[:, None, None]
+def vault(voxels: Image, pose: Pose) -> tuple[float, float]:
+    """What the vault is like, by rays from the middle of the head; beyond the scan nothing is bone.
+
+    returns: share without bone of the most open place, 7 mm in radius; share of rays that meet air before bone
+    """
+    directions = _rays()
+    points = directions[:, :, None] * _VAULT_MM[None, None] + np.array(_CENTRE_MM)[:, None, None]
     matrix = pose.matrix @ np.linalg.inv(GRID.to_mm())
     placed = (matrix[:3, :3] @ points.reshape(3, -1) + matrix[:3, 3:]).astype(np.float32)
     within = np.logical_and(placed > -0.5, placed < np.array(voxels.shape)[:, None] - 0.5).all(axis=0)
     values = np.where(within, sampled(voxels, placed), np.float32(-1000.0)).reshape(directions.shape[1], -1)
-    bare = (values.max(axis=1) < _VAULT_HU).astype(np.float32)
-    return float((near @ bare / near.sum(axis=1)).max())
+    bone = values >= _VAULT_HU
+    met = bone.any(axis=1)
+    bare = ~met
+    first = np.where(met, np.argmax(bone, axis=1), 0)
+    before = np.arange(values.shape[1])[None] < first[:, None]
+    air = float(np.mean((before & (values < _AIR_HU)).any(axis=1)))
+    if not bare.any():
+        return 0.0, air
+    near = directions[:, bare].T @ directions > _CAP_COS
+    return float((near[:, bare].sum(axis=1) / near.sum(axis=1)).max()), air
 
 
 @lru_cache(maxsize=1)
-def _rays() -> tuple[NDArray[np.float64], Image]:
-    """(3, n) directions over the vault, evenly (Fibonacci), and (n, n) which of them are one place."""
+def _rays() -> NDArray[np.float64]:
+    """(3, n) directions over the vault, evenly (Fibonacci)."""
     index = np.arange(_RAYS) + 0.5
     up = 1.0 - 2.0 * index / _RAYS
     around = np.pi * (1.0 + 5.0**0.5) * index
     across = np.sqrt(1.0 - up**2)
     found = np.stack([up, across * np.cos(around), across * np.sin(around)])
-    found = found[:, up > _LEAST_ELEVATION]
-    return found, (found.T @ found > _CAP_COS).astype(np.float32)
+    return found[:, up > _LEAST_ELEVATION]
 
 
 @lru_cache(maxsize=1)
@@ -108,6 +127,12 @@ def _core() -> NDArray[np.bool_]:
     solid = shrunk(head_template.load().inside > 0.9, _HOLE_MM, spacing).astype(np.float32)
     matrix = np.linalg.inv(head_template.to_mm()) @ GRID.to_mm()
     made: NDArray[np.bool_] = sampled(solid, places_of(GRID.shape, matrix)).reshape(GRID.shape) > 0.5
+    return made
+
+
+def _rim(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(32, 224, 192): what lies near the skull within its slice."""
+    made: NDArray[np.bool_] = np.stack([~shrunk(plane[None], _NEAR_SKULL_MM, (1.0, 1.0, 1.0))[0] for plane in mask])
     return made
 
 
@@ -123,6 +148,20 @@ def _air(volume: Volume) -> float:
         blocks.append(small[good])
     offset = air_offset(np.concatenate(blocks)) if any(block.size for block in blocks) else None
     return 0.0 if offset is None else offset
+
+
+def _metal(volume: Volume, mask: NDArray[np.bool_]) -> float:
+    """How dense the densest voxels of about 2 mm are in the brain and the bone around it; teeth are further away."""
+    spacing = np.linalg.norm(volume.affine[:3, :3], axis=0)
+    rows, columns = (factor(float(mm), 2.0) for mm in spacing[1:])
+    step = (1.0, rows * float(spacing[1]), columns * float(spacing[2]))
+    found = [np.zeros(10, np.float32)]
+    for image, here in zip(volume.voxels, mask, strict=True):
+        if here.any():
+            near = grown(averaged(here, rows, columns)[None] > 0.5, _RIM_MM, step)[0]
+            found.append(averaged(image, rows, columns)[near])
+    values = np.concatenate(found)
+    return float(np.partition(values, len(values) - 10)[len(values) - 10])
 
 
 def _order(volume: Volume, mask: NDArray[np.bool_]) -> tuple[float, float]:
