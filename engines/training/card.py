@@ -12,6 +12,7 @@ from pathlib import Path
 from engines.training.card_contrast import contrast
 from engines.training.card_superres import superres
 from engines.training.card_table import Entry, cell, table
+from engines.training.card_triage import triage
 
 CARDS = Path(__file__).parents[1] / "cards"
 BEGIN, END = "<!-- figures: python -m engines.training.card -->", "<!-- end of figures -->"
@@ -191,6 +192,7 @@ TABLES: Mapping[str, Callable[[Entry], list[str]]] = {
     "ct_kernel": _kernel,
     "mr_postcontrast": contrast,
     "mra_superres": superres,
+    "head_ct_triage": triage,
 }
 
 

@@ -26,12 +26,21 @@ PIPELINES = {
     "ct-kernel": "ct_kernel",
     "mr-postcontrast": "mr_postcontrast",
     "mra-superres": "mra_superres",
+    "head-ct-triage": "head_ct_triage",
 }
-_MODULES = {"ct-denoise": "denoise", "ct-kernel": "kernel", "mr-postcontrast": "contrast", "mra-superres": "superres"}
+_MODULES = {
+    "ct-denoise": "denoise",
+    "ct-kernel": "kernel",
+    "mr-postcontrast": "contrast",
+    "mra-superres": "superres",
+    "head-ct-triage": "triage",
+}
+JUDGED = frozenset({"head-ct-triage"})  # evaluated through their pipeline: gate, guards and score belong to it
 _FOLDERS = {
     "ct": ("ct", "dicom"),
     "mr": ("labels", "mr"),
     "mra": ("labels", "mr"),
+    "head": ("labels", "ct"),
 }  # of the public data, by the first half of the name
 _NEEDED = {"scipy": "scipy", "skimage": "scikit-image", "matplotlib": "matplotlib"}
 
@@ -91,7 +100,13 @@ class Line:
 
 
 def evaluate(
-    pipeline: str, *, data: Path = DATA, to: Path | None = None, jobs: int | None = None, every: int = 1
+    pipeline: str,
+    *,
+    data: Path = DATA,
+    to: Path | None = None,
+    jobs: int | None = None,
+    every: int = 1,
+    judge: Any = None,
 ) -> dict[str, Any]:
     """Measure the engine of a pipeline on the held-back items.
 
@@ -99,6 +114,7 @@ def evaluate(
     data:     folder with ct/ and dicom/, or labels/ and mr/, as ../shared/data
     to:       folder for the plots; None: no plots
     every:    only every n-th held-back slice of each volume; a first look, not what a card may say
+    judge:    of a triage: the whole pipeline, `engines.training.evaluate_triage_cases.Judge`; engines know no pipelines
     returns:  keys engine, acceptance, figures, items
     raises:   CannotEvaluate if the extra `train`, the data or the pipeline is missing
     """
@@ -116,10 +132,16 @@ def evaluate(
             f"The folder {data} has no folder {' and no folder '.join(absent)}.",
             fix="Name the folder of the public data with --data.",
         )
+    if pipeline in JUDGED and judge is None:
+        raise CannotEvaluate(
+            f"{pipeline} is judged as a whole, and the network alone is no pipeline.",
+            fix=f"Run `imaging-node evaluate {pipeline}`.",
+        )
     spec = load_spec(PIPELINES[pipeline])
     module = importlib.import_module(f"engines.training.evaluate_{_MODULES[pipeline]}")
     workers = jobs or min(os.cpu_count() or 1, 2)
-    found: Mapping[str, Any] = module.evaluate(spec, data=data, to=to, jobs=workers, every=every)
+    more = {"judge": judge} if pipeline in JUDGED else {}
+    found: Mapping[str, Any] = module.evaluate(spec, data=data, to=to, jobs=workers, every=every, **more)
     return {"engine": described(spec), **found}
 
 

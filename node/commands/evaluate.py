@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from engines.engine import EngineError
-from engines.training.evaluation import DATA, CannotEvaluate
+from engines.training.evaluation import DATA, JUDGED, CannotEvaluate
 from engines.training.evaluation import evaluate as run_evaluation
+from node.commands.judge import TriageJudge
 from node.errors import BadSetting
 
 
@@ -18,7 +19,8 @@ def evaluate(pipeline: str, *, data: Path | None, to: Path | None) -> dict[str, 
     raises:  BadSetting when the extra `train`, the data, the pipeline or its engine is missing
     """
     try:
-        return run_evaluation(pipeline, data=data or DATA, to=to)
+        judge = TriageJudge() if pipeline in JUDGED else None
+        return run_evaluation(pipeline, data=data or DATA, to=to, judge=judge)
     except CannotEvaluate as error:
         raise BadSetting(error.message, fix=error.fix) from error
     except EngineError as error:

@@ -1,0 +1,58 @@
+"""The public real volumes, one by one: what the gate says of each, and of those that pass, the score. No claim."""
+
+import gzip
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.engine import Engine
+from engines.training.clean import read_nifti
+from engines.training.evaluate_triage_cases import Judge, header
+
+REAL = {
+    "headct_brain_atlas_1mm": "averaged normal brain, skull removed",
+    "headphantom_philips_kernelUB_1mm": "plastic head, soft kernel",
+    "headphantom_philips_kernelYA_1mm": "plastic head, bone kernel",
+    "chest_lidc0314_philips_kernelD_1mm": "chest",
+    "abdomen_totalsegmentator_3mm": "abdomen",
+    "thorax_totalsegmentator_1.5mm": "thorax",
+    "thorax_cta_totalsegmentator_1.5mm": "thorax with contrast agent",
+    "petct_ge_ibsi_STS_002": "leg, low dose",
+    "petct_ge_ibsi_STS_010": "leg, low dose",
+}
+
+
+def affine_of(path: Path) -> NDArray[np.float64]:
+    """(4, 4), index (z, y, x, 1) -> LPS mm, of a NIfTI-1 file with an sform."""
+    raw = gzip.decompress(path.read_bytes())[:348]
+    rows = np.frombuffer(raw, "<f4", 12, 280).reshape(3, 4).astype(np.float64)
+    ras = np.vstack([rows, [0.0, 0.0, 0.0, 1.0]])
+    made: NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ras
+    return made[:, [2, 1, 0, 3]]
+
+
+def real_cases(judge: Judge, engine: Engine, data: Path) -> list[Mapping[str, Any]]:
+    """One entry for each volume: name, what it is, reasons or probability and flag.
+
+    The header says only what any CT says, with HEAD as its part of the body: the image alone must tell.
+    """
+    found: list[Mapping[str, Any]] = []
+    for name, what in REAL.items():
+        path = data / "ct" / f"{name}.nii.gz"
+        if not path.is_file():
+            continue
+        voxels, affine = read_nifti(path), affine_of(path)
+        said = judge(engine, voxels, affine, header(voxels, affine))
+        found.append(
+            {
+                "name": name,
+                "what": what,
+                "flagged": said.flagged,
+                "probability": None if said.probability is None else round(said.probability, 4),
+                "reasons": list(said.reasons),
+            }
+        )
+    return found
