@@ -28,6 +28,7 @@ _FLAGS: Final = {
 _TAKEN: Final = ("AA", "CA")  # HL7 table 0008: application accept, commit accept
 _REFUSED: Final = ("AE", "AR", "CE", "CR")
 _LONGEST_ANSWER: Final = 400
+_NAMELESS: Final = "^^^^^^U"  # HL7 table 0200: unspecified; PID-5 is required
 
 
 def codec(character_set: CharacterSet) -> str:
@@ -129,6 +130,8 @@ def _observations(told: Told) -> Iterator[tuple[str, dict[int, str]]]:
 def _identifier(told: Told, channel: Hl7Channel) -> str:
     """PID-3, CX: the id, and who assigned it (HD: namespace, universal id, its type)."""
     subject = told.subject
+    if not subject.patient_id:
+        return ""
     authority = [subject.issuer or channel.patient_authority, subject.issuer_entity, subject.issuer_type]
     assigned = "&".join(map(escaped, authority)).rstrip("&")
     return f"{escaped(subject.patient_id)}^^^{assigned}^{escaped(subject.id_type) or 'MR'}"
@@ -147,7 +150,7 @@ def _name(groups: tuple[str, str, str], channel: Hl7Channel) -> str:
         if len(written) > 1:
             parts += ["", "L", kind]
         found.append("^".join(parts).rstrip("^"))
-    return "~".join(found)
+    return "~".join(found) or _NAMELESS
 
 
 def _fit(text: str, channel: Hl7Channel) -> str:

@@ -125,6 +125,18 @@ def test_refusal_is_repeated_some_times_and_then_an_alarm(records: Records, code
     assert row["trouble"] == f"ris: answered {code}.", "what the receiver says may name a patient"
 
 
+def test_identifier_that_cannot_be_written_ends_it_at_once_with_an_alarm(records: Records) -> None:
+    with MllpPeer(takes) as peer:
+        ris = hl7_channel(peer.port, character_set="8859/1")
+        with records.write() as connection:
+            row = add_verdict(connection, "job-1", decided_at=time.time())
+            queue_flag(connection, row, [ris], {**FACTS, "patient_id": "\u5c71-1"})
+        with telling(records, [ris]) as until:
+            until("alarm", lambda: rows(records)[0]["alarmed_at"] is not None)
+        assert peer.received == []
+    assert states(records) == [NoticeState.DEAD]
+
+
 def test_receiver_that_refuses_at_first_gets_it_when_it_is_well(records: Records) -> None:
     with MllpPeer(answers("AE"), takes) as peer:
         raise_flag(records, [hl7_channel(peer.port)])

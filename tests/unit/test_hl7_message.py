@@ -121,6 +121,12 @@ def test_authority_is_given_as_far_as_the_images_name_it() -> None:
     assert text_of(message(told(issuer=""), setting, "ID"))[1].startswith("PID|1||4711^^^WARD^MR|")
 
 
+def test_who_is_not_known_is_not_made_up() -> None:
+    nobody = told(patient_id="", names=("", "", ""))
+
+    assert text_of(message(nobody, CHANNEL, "ID"))[1] == "PID|1||||^^^^^^U"
+
+
 @pytest.mark.parametrize(
     ("character_set", "name"),
     [
