@@ -11,11 +11,6 @@ RIDGE = 0.02  # on standardised coefficients, in units of the mean log loss
 PERCENTILES = 41
 
 
-def balanced(abnormal: NDArray[np.bool_]) -> Values:
-    """Weights that sum to 1, half of it normal: what is calibrated is for as many normal as abnormal heads."""
-    return np.where(abnormal, 0.5 / max(int(abnormal.sum()), 1), 0.5 / max(int((~abnormal).sum()), 1))
-
-
 def logistic(values: Values, abnormal: NDArray[np.bool_], weight: Values, free: Sequence[bool]) -> tuple[float, Values]:
     """Intercept and coefficients of features (n, k); below 0 only those that are `free`.
 
@@ -59,9 +54,12 @@ def isotonic(logits: Values, abnormal: NDArray[np.bool_], weight: Values) -> lis
     return made
 
 
-def percentiles(logits: Values) -> list[float]:
-    """Logits of normals at even steps from the least to the greatest."""
-    return [float(v) for v in np.quantile(logits, np.linspace(0.0, 1.0, PERCENTILES))]
+def percentiles(logits: Values, weight: Values) -> list[float]:
+    """Weighted quantiles at even steps from the least to the greatest."""
+    order = np.argsort(logits, kind="stable")
+    below = np.cumsum(weight[order]) - 0.5 * weight[order]
+    at = (below - below[0]) / max(float(below[-1] - below[0]), 1e-12)
+    return [float(v) for v in np.interp(np.linspace(0.0, 1.0, PERCENTILES), at, logits[order])]
 
 
 def area(normal: Values, abnormal: Values) -> float:

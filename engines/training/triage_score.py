@@ -3,9 +3,10 @@
     python -m engines.training.triage_score RUN/tables STACKS
 
 after engines.training.triage_tables and the export: writes pipelines/head_ct_triage_limits.py, and the block of the
-score in engines/cards/head_ct_triage.md. Only simulated examinations of heads 01 to 04: the logistic on those of heads
-01 to 03 and half of those of head 04, calibration, threshold and percentiles on the rest of head 04. Each head is
-judged with the tables of the three others.
+score in engines/cards/head_ct_triage.md. Only simulated examinations of heads 01 to 04, every head judged with the
+tables of the three others: the logistic on half of them, calibration, threshold and percentiles on the other half. All
+four heads count alike: head 04 alone is the most regular of them, and a threshold from it would flag most normals of
+the others.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from engines.store import load_spec
 from engines.training.evaluation import spread
 from engines.training.headct import Kind
 from engines.training.triage_export import NAME
-from engines.training.triage_fit import area, balanced, isotonic, logistic, percentiles
+from engines.training.triage_fit import area, isotonic, logistic, percentiles
 from engines.training.triage_stacks import judged_paths, load_judged, number_of
 from engines.training.triage_tables import NEW_HEAD, Cells
 
@@ -39,7 +40,6 @@ CARD = ROOT / "engines" / "cards" / f"{NAME}.md"
 BEGIN, END = "<!-- score: python -m engines.training.triage_score -->", "<!-- end of score -->"
 SPECIFICITY = 0.9
 FREE = frozenset({"csf_volume_z"})  # too much and too little CSF may both be wrong; nothing else lowers the score
-TRAINED_WEIGHT = 0.3  # of the heads that trained the network, in the fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Row:
     def fits(self) -> bool:
         """Whether the logistic sees it; else it calibrates."""
         # Ten at a time: the kinds of lesions go round in tens.
-        return self.group != NEW_HEAD or number_of(self.name) // 10 % 2 == 0
+        return number_of(self.name) // 10 % 2 == 0
 
 
 def enlarged(cells: Cells) -> NDArray[np.float32]:
@@ -128,17 +128,16 @@ def fitted(rows: Sequence[Row], normal: Normal, engine_sha256: str) -> Score:
     values = np.array([[transformed(name, row.features[name]) for name in NAMES] for row in rows])
     abnormal = np.array([row.abnormal for row in rows])
     fit = np.array([row.fits for row in rows])
-    new = np.array([row.group == NEW_HEAD for row in rows])
-    weight = np.where(new[fit], 1.0 - TRAINED_WEIGHT, TRAINED_WEIGHT) * _by_part(new[fit], abnormal[fit])
-    intercept, coefficients = logistic(
-        values[fit], abnormal[fit], weight / weight.sum(), [name in FREE for name in NAMES]
-    )
+    weight = np.zeros(len(rows))
+    for part in (fit, ~fit):
+        weight[part] = shares([row.group for row, of in zip(rows, part, strict=True) if of], abnormal[part])
+    intercept, coefficients = logistic(values[fit], abnormal[fit], weight[fit], [name in FREE for name in NAMES])
     intercept, coefficients = round(intercept, 4), np.round(coefficients, 4)
     logits = intercept + values @ coefficients
-    held = new & ~fit
-    knots = isotonic(logits[held], abnormal[held], balanced(abnormal[held]))
-    knots = [(round(at, 4), round(probability, 4)) for at, probability in knots]
-    at = float(np.quantile(logits[held & ~abnormal], SPECIFICITY))
+    knots = [(round(at, 4), round(made, 4)) for at, made in isotonic(logits[~fit], abnormal[~fit], weight[~fit])]
+    held = ~fit & ~abnormal
+    normals = percentiles(logits[held], weight[held])
+    at = float(np.interp(SPECIFICITY, np.linspace(0.0, 1.0, len(normals)), normals))
     threshold = float(np.interp(at, [knot[0] for knot in knots], [knot[1] for knot in knots]))
     return Score(
         engine_sha256=engine_sha256,
@@ -146,24 +145,33 @@ def fitted(rows: Sequence[Row], normal: Normal, engine_sha256: str) -> Score:
         coefficients=dict(zip(NAMES, coefficients.tolist(), strict=True)),
         knots=tuple(knots),
         threshold=round(threshold, 4),
-        normals=tuple(round(v, 4) for v in percentiles(logits[held & ~abnormal])),
+        normals=tuple(round(v, 4) for v in normals),
         csf_mean=normal.csf_mean,
         csf_sd=normal.csf_sd,
     )
 
 
-def _by_part(new: NDArray[np.bool_], abnormal: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Weights that give each of the four parts (new head or not, abnormal or not) the same."""
-    part = 2 * new + abnormal
-    count = np.bincount(part, minlength=4)
-    return np.asarray(1.0 / count[part], dtype=np.float64)
+def shares(groups: Sequence[str], abnormal: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Weights that sum to 1: half for normals, half for the others, every head that has some alike in each half.
+
+    So what is calibrated is for as many normal as abnormal heads.
+    """
+    made = np.zeros(len(groups))
+    names = np.array(groups)
+    for half in (abnormal, ~abnormal):
+        heads = sorted(set(names[half]))
+        for head in heads:
+            of = half & (names == head)
+            made[of] = 0.5 / len(heads) / int(of.sum())
+    return made
 
 
 def judged(rows: Sequence[Row], score: Score) -> dict[str, Any]:
-    """Figures of head 04, of what calibrated and of all of it: a first look, not what the card may claim."""
+    """Figures of what made the score: a first look, not what the card may claim."""
     made: dict[str, Any] = {}
     for part, chosen in (
-        ("calibration", [row for row in rows if row.group == NEW_HEAD and not row.fits]),
+        ("what was fitted", [row for row in rows if row.fits]),
+        ("what calibrated", [row for row in rows if not row.fits]),
         ("head 04", [row for row in rows if row.group == NEW_HEAD]),
         ("heads 01 to 03", [row for row in rows if row.group != NEW_HEAD]),
     ):
@@ -240,8 +248,7 @@ def block(score: Score, found: dict[str, Any]) -> str:
         "|---:|---:|",
         *(f"| {at:.2f} | {probability:.3f} |" for at, probability in score.knots),
         "",
-        "Head 04, simulated (half of it was fitted, the other half calibrated; **not** a measure of what a new head "
-        "gives):",
+        "On what made the score (simulated, heads 01 to 04; **not** a measure of what a new head gives):",
         "",
         "| part | normal | abnormal | AUC | specificity | sensitivity | strongest place in the lesion |",
         "|---" * 7 + "|",

@@ -3,8 +3,9 @@
     python -m engines.training.triage_tables RUN/best.pt STACKS --to RUN/tables
 
 Position by position the mean and SD of the residual, and the mean and shrunk precision of the encoder's features, over
-normal brains of heads 01 to 04. The SD is that of a head around the mean of the other heads, as a new head meets it;
-head 04 has not trained and counts as much as the three others together, for a head that was learned leaves less behind.
+normal brains of heads 01 to 04. The SD, twice over, is that of a head around the mean of the others, as a new head
+meets it; head 04 has not trained and counts as much as the three others together, for a head that was learned leaves
+less behind.
 Writes filled.pt for the export, and what engines.training.triage_score fits on: every stack as the network sees it,
 and the tables of each three heads, for judging the fourth.
 """
@@ -31,6 +32,7 @@ from engines.training.triage_stacks import judged_paths, load_judged, number_of
 CELLS = (PLACES, ROWS // CELL, COLUMNS // CELL)
 SMOOTH_CELLS = 0.8
 FLOOR = 0.7  # of the median SD: no place is surer than that
+WIDEN = 2.0  # residuals have long tails and four heads are few: so wide, nine normals of ten show less than 1 mL over 4
 SHRINK = 0.15  # of the covariance towards a multiple of one
 NEW_HEAD = "head-4"
 Cells = NDArray[np.float64]
@@ -121,7 +123,7 @@ def tables(left: Sequence[Left], *, without: str = "") -> Tables:
     centre, white = feature_tables(left, weight, without)
     return Tables(
         mean=means[without] if without else mean_of(list(sums.values())),
-        sd=np.maximum(sd, FLOOR * float(np.median(sd[count > enough]))),
+        sd=WIDEN * np.maximum(sd, FLOOR * float(np.median(sd[count > enough]))),
         centre=centre,
         white=white,
     )
