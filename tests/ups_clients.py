@@ -1,12 +1,13 @@
 """Those who work with the worklist, by pynetdicom: who creates, who reads, who watches."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
 from node.worklist.ups_status import ALL_ITEMS, EVENT, PULL, PUSH, QUERY, WATCH
@@ -28,6 +29,46 @@ def association(port: int, *, called: str, calling: str = "READER", syntax: str 
         yield opened
     finally:
         opened.release()
+
+
+class Subscriber:
+    """Listens for events when it is there. `status`: what it answers."""
+
+    def __init__(self, port: int, ae_title: str) -> None:
+        self.port, self.ae_title, self.status = port, ae_title, 0x0000
+        self.heard: list[tuple[str, int, Dataset]] = []
+        self.was_scp: list[bool] = []
+        self.hold = threading.Event()
+        self.hold.set()
+
+    @contextmanager
+    def there(self) -> Iterator[None]:
+        ae = AE(ae_title=self.ae_title)
+        ae.add_supported_context(EVENT, EXPLICIT, scu_role=True, scp_role=True)
+        server = ae.start_server(
+            (HOST, self.port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, self._on_event)]
+        )
+        try:
+            yield
+        finally:
+            server.shutdown()
+
+    def _on_event(self, event: Any) -> tuple[int, None]:
+        self.hold.wait(20)
+        assert event.request.AffectedSOPClassUID == PUSH
+        # The requestor, the node, has the role of the SCP: so this acceptor is SCU.
+        self.was_scp.append(bool(event.assoc.accepted_contexts[0].as_scu))
+        if self.status == 0x0000:
+            self.heard.append((str(event.request.AffectedSOPInstanceUID), event.event_type, event.event_information))
+        return self.status, None
+
+    @property
+    def types(self) -> list[int]:
+        return [event_type for _, event_type, _ in self.heard]
+
+    @property
+    def states(self) -> list[str]:
+        return [found.ProcedureStepState for _, event_type, found in self.heard if event_type == 1]
 
 
 def items(**values: Any) -> Dataset:

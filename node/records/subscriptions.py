@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Float, Integer, String, delete, insert, literal, select, update
+from sqlalchemy import Connection, Float, Integer, String, delete, func, insert, literal, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from node.dicom.json_model import Plain
@@ -151,9 +151,12 @@ def waiting(connection: Connection, ae_title: str, *, most: int) -> list[Event]:
     return [Event(**{name: row[name] for name in names}) for row in connection.execute(query).mappings().all()]
 
 
-def count_waiting(connection: Connection) -> int:
-    """How many events are not yet taken."""
-    return len(connection.execute(select(UPS_EVENTS.c.id)).scalars().all())
+def count_waiting(connection: Connection, *, before: float | None = None) -> int:
+    """How many events are not yet taken; of those that came about before, if that is given."""
+    query = select(func.count()).select_from(UPS_EVENTS)
+    if before is not None:
+        query = query.where(UPS_EVENTS.c.created_at < before)
+    return int(connection.execute(query).scalar_one())
 
 
 def done(connection: Connection, event_id: int) -> None:

@@ -1,15 +1,12 @@
 """Those who subscribed to the worklist are told, in order, once, also when they were away (PS3.4 CC.2.4)."""
 
 import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.dataset import Dataset
-from pynetdicom import AE, evt
 
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.dicom.json_model import plain
@@ -20,52 +17,12 @@ from node.records.database import FILE_NAME, Records, migrate
 from node.settings.ups import Ups
 from node.worklist import ups_events
 from node.worklist.ups_operations import Operations
-from node.worklist.ups_status import ALL_ITEMS, EVENT, PUSH, Refusal, Status
+from node.worklist.ups_status import ALL_ITEMS, Refusal, Status
 from tests.peers import HOST, free_port, wait_until
-from tests.ups_clients import EXPLICIT, code, items, performed, workitem
+from tests.ups_clients import Subscriber, code, items, performed, workitem
 
 UID, OTHER, MINE = "1.2.5.1", "1.2.5.2", "1.2.9.1"
 ALLOWED = Ups(claim=("READER",), watch=("WATCHER",), create=("READER",))
-
-
-class Subscriber:
-    """Listens for events when it is there. `status`: what it answers."""
-
-    def __init__(self, port: int, ae_title: str) -> None:
-        self.port, self.ae_title, self.status = port, ae_title, 0x0000
-        self.heard: list[tuple[str, int, Dataset]] = []
-        self.was_scp: list[bool] = []
-        self.hold = threading.Event()
-        self.hold.set()
-
-    @contextmanager
-    def there(self) -> Iterator[None]:
-        ae = AE(ae_title=self.ae_title)
-        ae.add_supported_context(EVENT, EXPLICIT, scu_role=True, scp_role=True)
-        server = ae.start_server(
-            (HOST, self.port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, self._on_event)]
-        )
-        try:
-            yield
-        finally:
-            server.shutdown()
-
-    def _on_event(self, event: Any) -> tuple[int, None]:
-        self.hold.wait(20)
-        assert event.request.AffectedSOPClassUID == PUSH
-        # The requestor, the node, has the role of the SCP: so this acceptor is SCU.
-        self.was_scp.append(bool(event.assoc.accepted_contexts[0].as_scu))
-        if self.status == 0x0000:
-            self.heard.append((str(event.request.AffectedSOPInstanceUID), event.event_type, event.event_information))
-        return self.status, None
-
-    @property
-    def types(self) -> list[int]:
-        return [event_type for _, event_type, _ in self.heard]
-
-    @property
-    def states(self) -> list[str]:
-        return [found.ProcedureStepState for _, event_type, found in self.heard if event_type == 1]
 
 
 class Node:

@@ -57,9 +57,9 @@ class UpsEvents:
         at = self._clock()
         with self._records.read() as connection:
             due = subscriptions.due(connection, at=at)
-        if not due:
-            return
-        self._give_up_old(at)
+            old = subscriptions.count_waiting(connection, before=at - GIVEN_UP_S)
+        if old:
+            self._give_up_old(at)
         for ae_title in due:
             if ae_title in self._calling or len(self._calling) >= _SUBSCRIBERS_AT_ONCE:
                 continue
