@@ -12,6 +12,7 @@ from engines.engine import EngineSpec
 from node.child import Child
 from node.dicom import codes, uids
 from node.dicom.triage_codes import FORMS
+from node.log import log
 from node.prepared import Prepared
 from node.records import deliveries, jobs, sets, triages
 from node.records.database import Records
@@ -74,6 +75,8 @@ class TriageOutputs:
                 "frames": list(prepared.frames),
                 "assessment": job["report"]["assessment"],
                 "maps": str(maps()) if set(forms).intersection(_OF_MAPS) else None,
+                # Arrays between stages are not synced: after a power cut there may be none.
+                "padding": prepared.padding if prepared.padding and Path(prepared.padding).exists() else None,
                 "out": str(self._folder(job["id"], generation)),
                 "objects": list(forms),
                 "job": self._described(job, forms, pipeline, spec, generation),
@@ -88,6 +91,8 @@ class TriageOutputs:
             # Other bytes than those that left under these UIDs (DICOM_SPEC §2, rule b).
             generation += 1
             reply = write(generation)
+        for form, reason in reply["left_out"].items():
+            log.warning("object of a triage left out", job=job["id"][:12], form=form, reason=reason)
         self._keep(job, reply, generation)
 
     def retract(self, job_id: str) -> None:

@@ -110,6 +110,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_validators_find_nothing_in_any_object(made: Made) -> None:
+    assert made.reply["left_out"] == {}
     first = {form: paths(made.reply, form) for form in FORMS}
     assert [len(found) for found in first.values()] == [1, 3, 1, 1, 1, made.sources.shape[0]]
     for form, found in first.items():
@@ -252,6 +253,22 @@ def test_a_set_without_a_readable_pixel_has_a_clean_report(tmp_path: Path) -> No
 
     assert not dicom_lint.lint(path, sources[0])
     assert not dicom_lint.entities([*sources, path])
+
+
+def test_what_only_a_switch_adds_never_costs_a_flag(tmp_path: Path) -> None:
+    """Without a frame of reference nothing can lie in the patient; the images are too small for words, too."""
+
+    def nowhere(ds: Dataset, index: int) -> None:
+        del ds.FrameOfReferenceUID
+
+    sources = dicom_phantom.series(tmp_path / "in", nowhere)
+    at = triage_phantom.maps(tmp_path, (4, 48, 40))
+    reply = triage_phantom.written(tmp_path / "out", sources, raised(), *FORMS, maps_at=at)
+
+    assert [one["form"] for one in reply["instances"]] == ["report", "capture", "capture", "capture", "keys"]
+    assert set(reply["left_out"]) == {"map", "segment", "classic"}
+    assert set(reply["series_instance_uids"]) == {"report", "capture", "keys"}
+    assert "frame of reference" in reply["left_out"]["map"]
 
 
 @pytest.mark.parametrize("code", triage_codes.REJECTED)

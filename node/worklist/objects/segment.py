@@ -45,6 +45,8 @@ def segment(work: Work, region: NDArray[np.bool_]) -> Iterator[bytes | memoryvie
 def header(work: Work) -> bytes:
     """Everything but the pixels. Raises Refuse as `segment`."""
     job, sources = replace(work.form(FORM), image_type=IMAGE_TYPE, derivation=triage_codes.SEGMENTING), work.slices
+    if not part10.text(sources[0].dataset, "FrameOfReferenceUID"):
+        raise Refuse("The sources name no frame of reference, which a segmentation has to lie in.")
     places = Places(job, sources)
     positions = [parametric.position_of(sources, places, index) for index in range(1, places.count + 1)]
     try:

@@ -18,7 +18,8 @@ from node.worklist.objects.maps_file import MapsFile
 from node.worklist.objects.work import Work
 from pipelines.triage import Flag
 
-FORMS: Final = ("report", "capture", "keys", "map", "segment", "classic")
+_OPTIONAL: Final = ("map", "segment", "classic")
+FORMS: Final = ("report", "capture", "keys", *_OPTIONAL)
 
 
 def write_objects(request: dict[str, Any]) -> dict[str, Any]:
@@ -26,13 +27,16 @@ def write_objects(request: dict[str, Any]) -> dict[str, Any]:
 
     request: sources (Part 10 files in geometric order), frames (parallel; 0 for a single-frame object; all 0 if
              absent), assessment (`pipelines.triage.Assessment` as JSON), maps (.npz of `pipelines.triage.Maps`, or
-             null), out (folder), job (of the pseudo-healthy images as for `node.dicom.derive.write_series`, and
-             numbers: form -> Series Number), objects (forms to write; "report" is always one of them)
+             null), padding (.npy, bool (z, y, x), of the decoder; optional), out (folder), job (of the pseudo-healthy
+             images as for `node.dicom.derive.write_series`, and numbers: form -> Series Number), objects (forms to
+             write; "report" is always one of them)
     returns: report_uid; series_instance_uid, that of the pseudo-healthy images, whether they are written or not;
              series_instance_uids of each form written; series_description, that of the report; and instances: form,
-             sop_instance_uid, sop_class_uid, path, bytes, sha256 and source_sop_instance_uid of each
-    raises:  Refuse if a form is not one that can be written of this assessment, or an object breaks an assertion
-             (before it is written)
+             sop_instance_uid, sop_class_uid, path, bytes, sha256 and source_sop_instance_uid of each; left_out: form ->
+             why a map, segmentation or pseudo-healthy series that was asked for can't be written. A flag is not lost
+             because of what only the switch adds to it
+    raises:  Refuse if a form is not one that can be written of this assessment, or report, capture or key objects
+             break an assertion (before they are written)
     """
     work, wanted = Work.of(request), list(dict.fromkeys(request["objects"]))
     if "report" not in wanted or not set(wanted) <= set(FORMS):
@@ -55,9 +59,12 @@ def write_objects(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "report_uid": work.job.object_uid(work.study_uid, report.FORM),
         "series_instance_uid": work.job.series_uid(work.study_uid),
-        "series_instance_uids": {form: work.job.series_uid(work.study_uid, form) for form in wanted},
+        "series_instance_uids": {
+            form: work.job.series_uid(work.study_uid, form) for form in wanted if form not in writing.left_out
+        },
         "series_description": triage_codes.REPORT.marker,
         "instances": writing.instances,
+        "left_out": writing.left_out,
     }
 
 
@@ -70,11 +77,12 @@ def maps_of(work: Work) -> MapsFile:
 
 @dataclass(kw_only=True)
 class _Writing:
-    """The objects of one request on their way to the disk; `instances` as in the reply."""
+    """The objects of one request on their way to the disk; `instances` and `left_out` as in the reply."""
 
     work: Work
     batch: Batch
     instances: list[dict[str, Any]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def put(self, form: str, index: int, name: str, pieces: Iterable[bytes | memoryview], source: Source) -> None:
         digest, size = self.batch.write(name, pieces)
@@ -94,13 +102,22 @@ class _Writing:
         if "capture" in wanted:
             for shot, written in capture.capture(self.work, maps.array("region")):
                 self.put("capture", shot.index, shot.file_name, [written], shot.sources[0])
-        if "map" in wanted:
+        for form in _OPTIONAL:
+            if form in wanted:
+                try:
+                    self._optional(form, maps, request)
+                except Refuse as refused:
+                    self.left_out[form] = refused.message
+
+    def _optional(self, form: str, maps: MapsFile, request: dict[str, Any]) -> None:
+        """Write one of the forms that a site has to ask for."""
+        if form == "map":
             self.instances += maps_and_images.write_map(self.work, request, maps.file("z"))
-        if "segment" in wanted:
+        elif form == "classic":
+            self.instances += maps_and_images.write_images(self.work, request, maps.file("healthy"))
+        else:
             pieces = segment.segment(self.work, maps.array("region"))
             self.put("segment", 1, segment.FILE_NAME, pieces, self.work.headers[0])
-        if "classic" in wanted:
-            self.instances += maps_and_images.write_images(self.work, request, maps.file("healthy"))
 
 
 def ready(request: dict[str, Any]) -> dict[str, Any]:
