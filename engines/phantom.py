@@ -116,7 +116,7 @@ def _triage(spec: EngineSpec, index: int, generator: np.random.Generator) -> Map
     assert isinstance(rows, int)
     assert isinstance(columns, int)
     down, right = np.mgrid[-1.0 : 1.0 : rows * 1j, -1.0 : 1.0 : columns * 1j]
-    mask = (down / 0.62) ** 2 + (right / 0.55) ** 2 < 1.0
+    mask = (down / 0.5) ** 2 + (right / 0.45) ** 2 < 1.0
     hu = np.full((3, rows, columns), 32.0)
     for y, x, high, wide, value in (
         (-0.05, -0.12, 0.3, 0.06, 6.0),

@@ -39,7 +39,7 @@ class AnomalyDae(nn.Module):
     mask:   (n, 1, 224, 192) float32, 1 in the brain
     place:  (n,) int64, the slice's index on the grid, 0 to 31
     returns: healthy (n, 1, 224, 192) HU, equal to the slice before any training; mean and sd of normal residuals,
-             shaped alike, HU; distance (n,), root mean square of the whitened features of the encoder, near 1 in
+             shaped alike, HU, all 0 outside of the brain; distance (n,), root mean square of the whitened features of the encoder, near 1 in
              normal slices, 0 without brain
     """
 
@@ -82,7 +82,8 @@ class AnomalyDae(nn.Module):
     def forward(self, slices: Tensor, mask: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         change, features = self.change(slices, mask, self.told(place))
         healthy = (slices[:, 1:2] + change) * mask
-        return healthy, self.table(self.mean, place), self.table(self.sd, place), self.distance(features, mask, place)
+        mean, sd = (self.table(cells, place) * mask for cells in (self.mean, self.sd))
+        return healthy, mean, sd, self.distance(features, mask, place)
 
     def told(self, place: Tensor) -> Tensor:
         """What the network is told of the place: normal mean and coordinates; (n, 3, y/2, x/2)."""
