@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,7 @@ from node.records.database import Records, migrate
 from node.settings import Destination, DicomDestination, OrthancDestination, Settings
 from node.spool import Spool
 from node.stages.receive import Intake
+from node.worklist import ups_events
 from pipelines import with_kernels
 from pipelines.pipeline import Pipeline
 from pipelines.steps import resample
@@ -47,7 +48,10 @@ def prepare_state(settings: Settings) -> None:
     state = settings.node.state.absolute()
     spool_of(settings).prepare()
     migrate(state)
-    Records(state).close()
+    with closing(Records(state)) as records:
+        if settings.worklist.ups.enabled:
+            with records.write() as connection:
+                ups_events.restarted(connection, settings.worklist.ups.status_to, at=time.time())
 
 
 @contextmanager

@@ -40,7 +40,7 @@ from node.settings import DicomDestination, Settings
 from node.stages.deliver import Deliverer
 from node.stages.infer import Inference
 from node.starting import Starting
-from node.worklist import standing
+from node.worklist import standing, ups_purge
 from node.worklist.scanners import labels, scanner_of
 from pipelines.pipeline import Pipeline
 
@@ -300,6 +300,8 @@ class Worker:
         if keep_days != "forever":
             spool = app.spool_of(self._settings)
             purge(self.records, spool, keep_days=keep_days, clock=time.time)
+        if self._settings.worklist.ups.enabled:
+            ups_purge.purge(self.records, self._settings.worklist.ups, at=time.time())
 
     def _ask_engines(self) -> None:
         """The known answers once more. A file that was changed ends the worker, which then says so at every start."""

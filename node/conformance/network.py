@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydicom.uid import UID
 
+from node.conformance import ups
 from node.conformance.document import Section, table
 from node.conformance.facts import Facts
 from node.dicom import codes
@@ -77,7 +78,9 @@ def network(facts: Facts) -> Section:
                     "Of the transfer syntaxes that a peer proposes, the first in this order is accepted. Lossy "
                     "compression is not.",
                     table(("Transfer syntax", "UID"), ((name, f"`{uid}`") for uid, name in TRANSFER_SYNTAXES.items())),
-                    table(("Abstract syntax", "UID", "Transfer syntaxes", "Role of the peer"), _contexts()),
+                    table(
+                        ("Abstract syntax", "UID", "Transfer syntaxes", "Role of the peer"), _contexts(facts.settings)
+                    ),
                 ),
             ),
             Section(
@@ -90,6 +93,8 @@ def network(facts: Facts) -> Section:
                     "Proposed for storage: one context for each SOP class to be sent, Explicit VR Little Endian and "
                     "Implicit VR Little Endian. An association carries one job; at most two at a time go to one "
                     "destination.",
+                    "Proposed to subscribers of the worklist: UPS Event, the same two transfer syntaxes, the role of "
+                    "the SCP for the node. An association carries up to 100 reports.",
                 ),
             ),
             Section(title="Media", text=("No media application profile is supported.",)),
@@ -177,13 +182,13 @@ def _peers(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
         yield peer.name, f"`{peer.ae_title}`", ", ".join(peer.addresses), peer.subject or "none: TLS port closed to it"
 
 
-def _contexts() -> Iterator[tuple[str, str, str, str]]:
+def _contexts(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
     yield "Verification", f"`{VERIFICATION}`", "Implicit VR LE, Explicit VR LE", "SCU"
     for uid, name in STORAGE_CLASSES.items():
         yield name, f"`{uid}`", "all of the table above", "SCU"
     for uid, name in DOCUMENT_CLASSES.items():
         yield name, f"`{uid}`", ", ".join(TRANSFER_SYNTAXES[one] for one in DOCUMENT_SYNTAXES), "SCU"
-    for context in (*commitment.CONTEXTS, *dimse_evidence.CONTEXTS):
+    for context in (*commitment.CONTEXTS, *dimse_evidence.CONTEXTS, *ups.contexts(settings)):
         yield (
             UID(context.abstract_syntax).name,
             f"`{context.abstract_syntax}`",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from node.conformance import ups
 from node.conformance.document import Section, table
 from node.conformance.facts import Facts
 from node.dicom import codes
@@ -71,6 +72,7 @@ def services(facts: Facts) -> Section:
         _commitment(facts),
         _query(facts),
         _evidence(facts),
+        ups.service(facts),
         _web(facts),
     )
     return Section(number="N.5", title="Service and Interoperability Description", parts=parts)

@@ -29,7 +29,6 @@ class Status(IntEnum):
 
     SUCCESS = 0x0000
     NOT_ALL = 0x0001  # requested optional attributes are not supported
-    NO_SUCH_ATTRIBUTE = 0x0105
     INVALID_VALUE = 0x0106
     PROCESSING_FAILURE = 0x0110
     DUPLICATE = 0x0111

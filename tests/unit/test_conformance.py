@@ -7,13 +7,15 @@ import pytest
 from pynetdicom import AE
 
 from node.commands.conformance import conformance
+from node.conformance import ups as ups_statement
 from node.conformance.document import Section, table
 from node.conformance.services import EVIDENCE, MEANINGS
 from node.dicom import codes
 from node.dicom.classes import STORED_CLASSES, TRANSFER_SYNTAXES
 from node.intake.incoming import Status
-from node.peers.dimse import commitment
+from node.peers.dimse import commitment, ups
 from node.peers.dimse import evidence as dimse_evidence
+from node.worklist.ups_status import Status as UpsStatus
 from tests.running_node import AE_TITLE, RunningNode, settings_for
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +41,7 @@ def test_every_part_of_annex_n_is_there_in_its_order(statement: str) -> None:
 
 
 def test_every_class_syntax_status_and_code_is_named(statement: str) -> None:
-    services = [context.abstract_syntax for context in (*commitment.CONTEXTS, *dimse_evidence.CONTEXTS)]
+    services = [context.abstract_syntax for context in (*commitment.CONTEXTS, *dimse_evidence.CONTEXTS, *ups.CONTEXTS)]
     derivations = [row.derivation.value for row in codes.OUTPUTS.values()]
     types = [row.image_type[3] for row in codes.OUTPUTS.values()]
     wanted = [*STORED_CLASSES, *TRANSFER_SYNTAXES, *services, *derivations, *types, codes.PRIVATE_CREATOR]
@@ -47,6 +49,7 @@ def test_every_class_syntax_status_and_code_is_named(statement: str) -> None:
     assert [name for name in wanted if name not in statement] == []
     assert set(MEANINGS) == set(Status)
     assert set(EVIDENCE) == set(dimse_evidence.Status)
+    assert set(ups_statement.STATUSES) == set(UpsStatus)
 
 
 def test_a_setting_changes_the_statement(statement: str, tmp_path: Path) -> None:
@@ -68,7 +71,7 @@ def test_what_is_stated_is_what_a_listener_negotiates(statement: str, tmp_path: 
     stated = re.findall(
         r"^\| [^|]+ \| `([\d.]+)` \| (?:all of|Implicit|Explicit)[^|]*\| (SCU|SCP)", statement, re.MULTILINE
     )
-    assert len(stated) == len(STORED_CLASSES) + 4  # verification, commitment, MPPS, IAN
+    assert len(stated) == len(STORED_CLASSES) + 9  # verification, commitment, MPPS, IAN, five of UPS
     ae = AE(ae_title="OTHER")
     for uid, _ in stated:
         ae.add_requested_context(uid)
