@@ -22,6 +22,7 @@ NAMES: Final = (
 BRIGHT_Z, DARK_Z = 4.0, -3.0
 CSF_HU: Final = 15.0  # below it the voxels of a smooth image are CSF
 DENSE_HU: Final = (50.0, 90.0)  # of fresh blood
+SEEN_HU: Final = (-100.0, 200.0)  # what the network is fed; more is bone, calcification or metal
 _WITHIN: Final = (1, 2.0, 2.0)  # mask eroded 2 px within the slices
 _RANGE_HU: Final = (0.0, 80.0)
 _ASYMMETRY_SIGMA: Final = (0.6, 3.0, 3.0)
@@ -74,7 +75,8 @@ def z_map(stack: HeadStack, healthy: Array, mean: Array, sd: Array) -> Array:
     returns:           (median5(hu - healthy) - mean) / sd within the mask eroded by 2 px, 0 elsewhere
     """
     chosen = inner(stack.mask)
-    residual = median5(np.where(stack.mask, stack.hu - healthy, np.float32(0.0)), chosen)
+    shown = np.clip(stack.hu, *SEEN_HU)
+    residual = median5(np.where(stack.mask, shown - healthy, np.float32(0.0)), chosen)
     made: Array = np.where(chosen, (residual - mean) / np.maximum(sd, np.float32(0.25)), np.float32(0.0))
     return made
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from engines.head import NAMES, features, z_map
-from engines.head_features import NORMAL, Normal
+from engines.head_features import NORMAL, SEEN_HU, Normal
 from engines.head_score import Score, transformed
 from engines.networks.anomaly_dae import CELL
 from engines.store import load_spec
@@ -86,7 +86,8 @@ def measured(task: tuple[Path, Path]) -> Row:
     one = load_judged(path)
     mean, sd, centre, white = tables_without(folder, one.group)
     with np.load(folder / "seen" / path.name) as arrays:
-        healthy, pooled = arrays["healthy"].astype(np.float32), arrays["pooled"]
+        change, pooled = arrays["healthy"].astype(np.float32) - one.stack.hu, arrays["pooled"]
+    healthy = np.clip(one.stack.hu, *SEEN_HU) + change  # as the node has it, which feeds no more than that
     shown = one.stack.mask.any(axis=(1, 2))
     distance = np.sqrt(np.mean(((pooled - centre) @ white) ** 2, axis=1)) * shown
     z = z_map(one.stack, healthy, mean, sd)
