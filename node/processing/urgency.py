@@ -7,6 +7,7 @@ not wait in a line until somebody finds out.
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from node.dicom import codes, stacks
 from node.dicom.scan import Header
@@ -18,6 +19,8 @@ from node.settings import Rule
 from pipelines.match import Condition, misfits
 from pipelines.pipeline import Pipeline
 from pipelines.triage import Triage
+
+_MANY: Final = 64  # slices like the one that is known: more than any triage asks for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,7 @@ class Urgency:
         return any(
             one.modality in header.get("Modality", ())
             and not misfits({k: c for k, c in one.where.items() if not framed or k in header}, [header])
+            and (framed or not one.triage.candidate([header] * _MANY))
             for one in self._asked
         )
 
