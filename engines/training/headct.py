@@ -1,9 +1,4 @@
-"""Simulated head CT (NETWORKS C4): heads from label maps, painted in HU and scanned. numpy only.
-
-    python -m engines.training.headct FOLDER --heads 1 2 3 --count 200
-
-writes normal heads to a folder outside the repository, for training; see `headct_shelf`.
-"""
+"""Simulated head CT (NETWORKS C4): heads from label maps, painted in HU and scanned. numpy only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +26,7 @@ class Case:
     affine:    (4, 4) float64, index (z, y, x, 1) -> LPS mm
     truth:     (z, y, x) bool, voxels that are lesion by half; those with most of it where none is
     volume_ml: of the lesion, exact; 0 for a normal head
-    seed, head: what it was made from; two cases with both alike are the same
+    head:      the number of the map it was made from; 0 if it was none of the six
     facts:     what else is known: age in years, Hounsfield of the lesion, its site, ...
     """
 

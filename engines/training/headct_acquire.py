@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.kernel import Kernel
-from engines.training.head_labels import smooth_field
 from engines.training.headct_anatomy import Volume
+from engines.training.headct_artefacts import bones_of, hardening, rest
+from engines.training.headct_noise import level_of, shaped_noise
 
 Affine = NDArray[np.float64]
 CLIP_HU = (-1024.0, 3071.0)
@@ -171,14 +172,13 @@ def acquire(
                 total[k] += _sampled(channel, start / spacing_mm, own @ down / spacing_mm, own[:, 2] / spacing_mm, grid)
         slabs[:, index] = total / len(poses)
     clean = slabs[0]
-    bones = _bones(clean)
-    clean += _hardening(clean, bones, protocol.hardening, mm)
+    clean += hardening(clean, bones_of(clean), protocol.hardening, mm)
     if protocol.rest:
-        clean = np.maximum(clean, _rest(rng, clean, mm))
+        clean = np.maximum(clean, rest(rng, clean, mm))
     weights = _enlarging(coarse, protocol.size, mm)
     fine = np.matmul(np.matmul(weights, slabs), weights.T)
     fine[0] = np.matmul(np.matmul(weights, clean), weights.T)
-    level = np.matmul(np.matmul(weights, _level(slabs[0], mm)), weights.T)
+    level = np.matmul(np.matmul(weights, level_of(slabs[0], mm)), weights.T)
     sd = protocol.noise_hu * np.sqrt(5.0 / thick)
     noise = shaped_noise(rng, fine.shape[1:], protocol.pixel_mm, protocol.kernel) * level * np.float32(sd)
     voxels = np.clip(np.rint(fine[0] + noise), *CLIP_HU).astype(np.float32)
@@ -284,107 +284,6 @@ def _enlarging(coarse: int, size: int, mm: float) -> NDArray[np.float32]:
     return (weights @ soft).astype(np.float32)
 
 
-def _bones(clean: Volume) -> Volume:
-    """Density of bone and metal over soft tissue, in g/mL or so."""
-    made: Volume = np.clip((clean - 250.0) / 1000.0, 0.0, 3.0)
-    return made
-
-
-def _smoothing(length: int, sigma: float) -> NDArray[np.float32]:
-    index = np.arange(length)
-    weights = np.exp(-0.5 * ((index[:, None] - index[None]) / max(sigma, 0.05)) ** 2)
-    made: NDArray[np.float32] = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-    return made
-
-
-def _hardening(clean: Volume, bones: Volume, strength: float, mm: float) -> Volume:
-    """HU: dark between bones that face each other across the head, bright along the inner table; (z, y, x)."""
-    right = np.cumsum(bones, axis=2) * np.float32(mm)
-    left = right[:, :, -1:] - right
-    weights = _smoothing(clean.shape[1], 3.0 / mm)
-    wide = _smoothing(clean.shape[1], 5.0 / mm)
-    band = np.matmul(np.matmul(weights, np.clip(np.minimum(left, right) - 9.0, 0.0, 25.0)), weights.T)
-    rim = np.matmul(np.matmul(wide, np.minimum(bones, 1.0)), wide.T)
-    soft = clean < 250.0
-    inside = clean > -300.0
-    made: Volume = np.where(soft & inside, strength * (12.0 * rim - 0.55 * band), 0.0).astype(np.float32)
-    return made
-
-
-def _rest(rng: np.random.Generator, clean: Volume, mm: float) -> Volume:
-    """A shell of plastic or carbon behind the head, the same in all slices; HU, air elsewhere."""
-    size = clean.shape[1]
-    shown = (clean > -300.0).any(axis=0)
-    rows, columns = np.nonzero(shown)
-    made = np.full((1, size, size), -1000.0, dtype=np.float32)
-    if len(rows) == 0:
-        return made
-    back, middle = float(rows.max()), float(columns.mean())
-    radius = float(rng.uniform(95.0, 130.0)) / mm
-    thick = float(rng.uniform(2.0, 7.0)) / mm
-    y, x = np.ogrid[:size, :size]
-    away = np.hypot(y - (back + 2.0 / mm - radius), x - middle) - radius
-    shell = (away > 1.0) & (away < 1.0 + thick) & (y > back - 0.6 * radius)
-    made[0][shell] = float(rng.uniform(-880.0, -150.0))
-    return made
-
-
-def _level(clean: Volume, mm: float, *, views: int = 12, coarse: int = 4) -> Volume:
-    """Relative noise SD, 1 in the mean of the head: back-projected variance of lines through water-like mass."""
-    count, side, _ = clean.shape
-    small = side // coarse
-    mass = np.maximum(clean[:, : small * coarse, : small * coarse] / 1000.0 + 1.0, 0.0)
-    mass = mass.reshape(count, small, coarse, small, coarse).mean(axis=(2, 4))
-    centre = (small - 1) / 2.0
-    y, x = np.indices((small, small), dtype=np.float64) - centre
-    bins = int(small * 1.5) + 2
-    variance = np.zeros((count, small * small))
-    for view in range(views):
-        angle = np.pi * view / views
-        index = np.rint(x * np.cos(angle) + y * np.sin(angle) + bins / 2.0).astype(np.intp).reshape(-1)
-        lines = np.zeros((count, bins))
-        for k in range(count):
-            lines[k] = np.bincount(index, mass[k].reshape(-1), bins)
-        lines = np.clip(lines * (0.0193 * mm * coarse), 0.0, 9.0)
-        # A quarter of the modulation: the tube current and the bow-tie take most of the difference away.
-        variance += np.exp(0.5 * lines)[:, index]
-    level = np.sqrt(variance / views).reshape(count, small, small)
-    body = mass > 0.7
-    level /= max(float(level[body].mean()), 1e-6) if body.any() else 1.0
-    index = np.clip(np.arange(side) // coarse, 0, small - 1)
-    weights = _smoothing(side, 1.5 * coarse)
-    full = level[:, index][:, :, index].astype(np.float32)
-    made: Volume = np.matmul(np.matmul(weights, full), weights.T)
-    return made
-
-
-def shaped_noise(
-    rng: np.random.Generator, shape: tuple[int, ...], pixel_mm: float, kernel: Kernel, *, white: float = 0.07
-) -> Volume:
-    """Noise of filtered back-projection, slice by slice: power f W(f)^2 and a little that does not vanish at f = 0.
-
-    The SD is 1 over all frequencies; pixels too large for the highest ones show less. (z, y, x)
-    """
-    _, height, width = shape
-    frequency = np.hypot(np.fft.fftfreq(height, pixel_mm)[:, None], np.fft.rfftfreq(width, pixel_mm)[None])
-    power = noise_power(frequency, kernel, white)
-    fine = np.linspace(0.0, kernel.cutoff, 2000)
-    total = float(np.sum(noise_power(fine, kernel, white) * 2.0 * np.pi * fine) * (fine[1] - fine[0]))
-    gain = np.sqrt(power / total / pixel_mm**2).astype(np.float32)
-    made = np.empty(shape, dtype=np.float32)
-    for index in range(shape[0]):
-        spectrum = np.fft.rfft2(rng.standard_normal((height, width), dtype=np.float32))
-        made[index] = np.fft.irfft2(spectrum * gain, (height, width))
-    return made
-
-
-def noise_power(frequency: Affine, kernel: Kernel, white: float = 0.07) -> Affine:
-    """Power at frequencies in cycles per mm, up to a factor."""
-    window = np.where(frequency < kernel.cutoff, kernel(frequency), 0.0)
-    made: Affine = (frequency / kernel.cutoff + white) * window**2
-    return made
-
-
 def _laid(scan: Scan, lying: Lying) -> Scan:
     """Turn the stack as the patient lies; the affine keeps every voxel where it is in the patient."""
     affine = scan.affine.copy()
@@ -397,14 +296,3 @@ def _laid(scan: Scan, lying: Lying) -> Scan:
     shares = scan.shares[(slice(None), *turn)]
     voxels, clean, shares = (np.ascontiguousarray(part) for part in (scan.voxels[turn], scan.clean[turn], shares))
     return replace(scan, voxels=voxels, affine=affine, shares=shares, clean=clean)
-
-
-def ringed(rng: np.random.Generator, shape: tuple[int, ...], hu: float, pixel_mm: float) -> Volume:
-    """Rings of bad detector elements around the axis, HU; (z, y, x)."""
-    _, height, width = shape
-    radius = np.hypot(*np.ogrid[-height / 2 : height / 2, -width / 2 : width / 2]) * pixel_mm
-    made = np.zeros(shape, dtype=np.float32)
-    for _ in range(int(rng.integers(3, 9))):
-        at, wide = float(rng.uniform(8.0, 70.0)), float(rng.uniform(0.6, 1.6))
-        made += (hu * rng.choice((-1, 1)) * np.exp(-0.5 * ((radius - at) / wide) ** 2)).astype(np.float32)
-    return made + np.float32(0.1 * hu) * smooth_field(rng, shape, (3.0, 40.0, 40.0))

@@ -90,8 +90,10 @@ def _voxel(
 
 
 def _ich(rng: np.random.Generator, anatomy: Anatomy, looks: Looks, volume_ml: float | None) -> Plan:
-    names = list(SITES)
-    site = str(rng.choice(names, p=[SITES[name][1] for name in names]))
+    shown = np.unique(anatomy.matter)
+    names = [name for name, (matters, _) in SITES.items() if np.isin(matters, shown).any()]
+    likely = np.array([SITES[name][1] for name in names])
+    site = str(rng.choice(names, p=likely / likely.sum()))
     if volume_ml is not None and volume_ml > MOST_ML[site]:
         site = "lobar"
     ml = volume_ml if volume_ml is not None else log_uniform(rng, 0.5, MOST_ML[site])

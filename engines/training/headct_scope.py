@@ -10,8 +10,9 @@ import numpy as np
 
 from engines.training.head_labels import DATA, smooth_field
 from engines.training.headct import span
-from engines.training.headct_acquire import CLIP_HU, Affine, Scan, acquire, drawn_protocol, ringed
+from engines.training.headct_acquire import CLIP_HU, Affine, Scan, acquire, drawn_protocol
 from engines.training.headct_anatomy import HARD, Anatomy, Mask, Matter, Volume, distance, load
+from engines.training.headct_artefacts import ringed
 from engines.training.headct_shape import Looks, Subject, drawn_looks, shaped
 from engines.training.headct_tissue import painted
 
