@@ -76,6 +76,7 @@ class Triaging:
 
     def prepare(self, job: Mapping[str, Any], decode: Callable[[], Prepared]) -> Prepared:
         """The decoded volume; only the names of the files where nothing can be looked at."""
+        self.desk.routed(job["id"])  # the worker may have died between making the job and saying so
         if not job["unfit"]:
             try:
                 return decode()
