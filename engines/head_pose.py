@@ -17,7 +17,7 @@ from engines.head_frame import GRID, Array, Mask, Matrix, NotAligned, Pose
 from engines.head_template import CSF_HU, GREY_HU, SPACING_MM, Template
 from engines.head_volumes import averaged, blurred, factor, places_of, sampled
 
-LEAST_QUALITY: Final = 0.3
+LEAST_QUALITY: Final = 0.25
 LEAST_COVERED: Final = 0.85  # of the template's brain
 SCALES: Final = (0.78, 1.28)
 LARGEST_TILT_DEG: Final = 45.0

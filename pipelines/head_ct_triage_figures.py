@@ -27,6 +27,9 @@ _CENTRE_MM: Final = (4.0, 8.0, 0.0)  # (z, y, x) from the middle of the grid: ra
 _CAP_COS: Final = float(np.cos(np.radians(5.0)))  # of 7 mm radius on the vault: a burr hole
 _VAULT_MM: Final = np.arange(44.0, 132.0, 2.0)
 _AIR_HU: Final = -300.0
+_LARGE: Final = 0.4  # of the largest slice of brain: below lie the base and its holes, above the vertex
+_SINUS_HU: Final = (100.0, 380.0)
+_CIRCLE: Final = 200  # pixels of brain on a circle that is asked
 _RIM_MM: Final = 12.0  # beyond the brain: the skull
 _VAULT_HU: Final = 120.0  # scalp and blood lie below 95; a thin vault in a slice of 4 to 5 mm has but 150 to 200
 _HOLE_MM: Final = 10.0  # from the border of the template's brain: further in there is brain in every patient
@@ -52,9 +55,12 @@ def figures(volume: Volume, mask: NDArray[np.bool_], pose: Pose, stack: HeadStac
     covered:     share of the brain within the scan
     open_vault:  share of a place of 7 mm radius on the vault that has no bone; of the most open place
     air_inside:  share of rays to the vault that meet air before they meet bone
-    metal_hu:    the densest of the brain and the skull about it, HU; the tenth voxel of 2 mm
+    bone_hu:     the densest of the brain and the skull about it, HU: a child's bone is less dense, metal is denser
+    smeared:     how much less dense the skull of a slice is than that of those around it; the worst one's
+    sinus_mm:    thickness of what lies below the vault's midline and is denser than blood, less than bone
     order:       how far a slice is from the mean of its neighbours, over half of what those differ; the worst one's
     jump:        change from one slice to the next over that of the slices around; the largest
+    rings_hu:    SD of means over circles about the middle of the image, of what changes from one to the next
     waves_hu:    SD over the slice of means of 8x8 px of tissue that is neither CSF nor bright: streaks, rings
     """
     chosen = inner(stack.mask)
@@ -64,7 +70,9 @@ def figures(volume: Volume, mask: NDArray[np.bool_], pose: Pose, stack: HeadStac
         values = np.zeros(1, np.float32)
     rest = np.abs(stack.hu[chosen] - smooth[chosen])
     order, jump = _order(volume, mask)
-    opening, air = vault(volume.voxels, pose)
+    blocks = _blocks(volume, pose)
+    opening, air = vault(*blocks)
+    densest, smeared = _bone(volume, mask)
     return {
         "air_hu": _air(volume),
         "brain_hu": float(np.median(values)),
@@ -79,24 +87,28 @@ def figures(volume: Volume, mask: NDArray[np.bool_], pose: Pose, stack: HeadStac
         "covered": pose.covered,
         "open_vault": opening,
         "air_inside": air,
-        "metal_hu": _metal(volume, mask),
+        "bone_hu": densest,
+        "smeared": smeared,
+        "sinus_mm": sinus_mm(*blocks),
         "order": order,
         "jump": jump,
+        "rings_hu": _rings(volume, mask),
         "waves_hu": _waves(stack, smooth, chosen),
     }
 
 
-def vault(voxels: Image, pose: Pose) -> tuple[float, float]:
+def vault(blocks: Image, matrix: NDArray[np.float64]) -> tuple[float, float]:
     """What the vault is like, by rays from the middle of the head; beyond the scan nothing is bone.
 
+    blocks:  (z, y, x) HU, means, so that noise is no bone
+    matrix:  (4, 4), mm from the middle of the grid -> index of a block
     returns: share without bone of the most open place, 7 mm in radius; share of rays that meet air before bone
     """
     directions = _rays()
     points = directions[:, :, None] * _VAULT_MM[None, None] + np.array(_CENTRE_MM)[:, None, None]
-    matrix = pose.matrix @ np.linalg.inv(GRID.to_mm())
     placed = (matrix[:3, :3] @ points.reshape(3, -1) + matrix[:3, 3:]).astype(np.float32)
-    within = np.logical_and(placed > -0.5, placed < np.array(voxels.shape)[:, None] - 0.5).all(axis=0)
-    values = np.where(within, sampled(voxels, placed), np.float32(-1000.0)).reshape(directions.shape[1], -1)
+    within = np.logical_and(placed > -0.5, placed < np.array(blocks.shape)[:, None] - 0.5).all(axis=0)
+    values = np.where(within, sampled(blocks, placed), np.float32(-1000.0)).reshape(directions.shape[1], -1)
     bone = values >= _VAULT_HU
     met = bone.any(axis=1)
     bare = ~met
@@ -107,6 +119,37 @@ def vault(voxels: Image, pose: Pose) -> tuple[float, float]:
         return 0.0, air
     near = directions[:, bare].T @ directions > _CAP_COS
     return float((near[:, bare].sum(axis=1) / near.sum(axis=1)).max()), air
+
+
+def sinus_mm(blocks: Image, matrix: NDArray[np.float64]) -> float:
+    """Mean thickness of what is denser than blood and less dense than bone below the midline at the back, mm.
+
+    Without contrast agent the sagittal sinus is of 50 to 65 HU, and the skull rises from it within 2 mm.
+    """
+    up, side = np.meshgrid(np.linspace(0.15, 0.7, 12), np.linspace(-0.03, 0.03, 3), indexing="ij")
+    ways = np.stack([up.ravel(), np.sqrt(1.0 - up.ravel() ** 2 - side.ravel() ** 2), side.ravel()])
+    along = np.arange(40.0, 125.0, 1.0)
+    points = ways[:, :, None] * along[None, None] + np.array(_CENTRE_MM)[:, None, None]
+    placed = (matrix[:3, :3] @ points.reshape(3, -1) + matrix[:3, 3:]).astype(np.float32)
+    values = sampled(blocks, placed).reshape(ways.shape[1], -1)
+    hard = values >= _SINUS_HU[1]
+    first = np.where(hard.any(axis=1), np.argmax(hard, axis=1), 0)
+    near = (np.arange(len(along))[None] < first[:, None]) & (np.arange(len(along))[None] >= first[:, None] - 14)
+    return float(np.median(np.count_nonzero(near & (values > _SINUS_HU[0]), axis=1)))
+
+
+def _blocks(volume: Volume, pose: Pose) -> tuple[Image, NDArray[np.float64]]:
+    """Means over about 1 mm in the slices and 2.5 mm across, and where mm of the grid lie in them."""
+    spacing = np.linalg.norm(volume.affine[:3, :3], axis=0)
+    many = [factor(float(mm), target) for mm, target in zip(spacing, (2.5, 1.0, 1.0), strict=True)]
+    made = []
+    for first in range(0, len(volume.voxels), many[0]):
+        slab = volume.voxels[first : first + many[0]]
+        made.append(np.mean([averaged(image, many[1], many[2]) for image in slab], axis=0, dtype=np.float32))
+    ratio = np.array(many, dtype=np.float64)
+    shrink = np.diag([*(1.0 / ratio), 1.0])
+    shrink[:3, 3] = 0.5 / ratio - 0.5
+    return np.stack(made), shrink @ pose.matrix @ np.linalg.inv(GRID.to_mm())
 
 
 @lru_cache(maxsize=1)
@@ -150,18 +193,27 @@ def _air(volume: Volume) -> float:
     return 0.0 if offset is None else offset
 
 
-def _metal(volume: Volume, mask: NDArray[np.bool_]) -> float:
-    """How dense the densest voxels of about 2 mm are in the brain and the bone around it; teeth are further away."""
+def _bone(volume: Volume, mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """How dense the densest voxels of 2 mm are in brain and skull, and how much a slice's skull is smeared at most.
+
+    A head that moves during a slice shows its skull twice: neither is as dense as in the slices above and below.
+    """
     spacing = np.linalg.norm(volume.affine[:3, :3], axis=0)
     rows, columns = (factor(float(mm), 2.0) for mm in spacing[1:])
     step = (1.0, rows * float(spacing[1]), columns * float(spacing[2]))
-    found = [np.zeros(10, np.float32)]
-    for image, here in zip(volume.voxels, mask, strict=True):
-        if here.any():
+    area = np.count_nonzero(mask, axis=(1, 2))
+    found, heights = [np.zeros(10, np.float32)], []
+    for image, here, count in zip(volume.voxels, mask, area, strict=True):
+        if count:
             near = grown(averaged(here, rows, columns)[None] > 0.5, _RIM_MM, step)[0]
-            found.append(averaged(image, rows, columns)[near])
-    values = np.concatenate(found)
-    return float(np.partition(values, len(values) - 10)[len(values) - 10])
+            values = averaged(image, rows, columns)[near]
+            found.append(values)
+            bone = values[values > _VAULT_HU]
+            if count > _LARGE * area.max() and bone.size > 50:
+                heights.append(float(np.percentile(bone, 90.0)))
+    every = np.concatenate(found)
+    smeared = [1.0 - height / float(np.median(heights[max(at - 3, 0) : at + 4])) for at, height in enumerate(heights)]
+    return float(np.partition(every, len(every) - 10)[len(every) - 10]), max(smeared, default=0.0)
 
 
 def _order(volume: Volume, mask: NDArray[np.bool_]) -> tuple[float, float]:
@@ -186,6 +238,27 @@ def _order(volume: Volume, mask: NDArray[np.bool_]) -> tuple[float, float]:
         near = steps[max(at - 3, 0) : at] + steps[at + 1 : at + 4]
         jumps.append(step / max(float(np.median(near)), 0.5))
     return max(order, default=0.0), max(jumps, default=1.0)
+
+
+def _rings(volume: Volume, mask: NDArray[np.bool_]) -> float:
+    """Rings about the middle of the image, as bad detector elements leave them, HU; of the worst of some slices."""
+    rows, columns = volume.voxels.shape[1:]
+    y, x = np.arange(rows) - (rows - 1) / 2.0, np.arange(columns) - (columns - 1) / 2.0
+    radius = np.rint(np.sqrt(y[:, None] ** 2 + x[None] ** 2)).astype(np.int32)
+    area = np.count_nonzero(mask, axis=(1, 2))
+    found = []
+    for index in np.flatnonzero(area > _LARGE * max(int(area.max()), 1))[::3]:
+        here = mask[index]
+        at, values = radius[here], np.clip(volume.voxels[index][here], -50.0, 120.0)
+        count = np.bincount(at, minlength=_CIRCLE)
+        mean = np.bincount(at, weights=values, minlength=_CIRCLE) / np.maximum(count, 1)
+        full = np.flatnonzero(count > _CIRCLE)
+        if full.size < 3 * _CIRCLE // 10:
+            continue
+        line = mean[full[0] : full[-1] + 1]
+        smooth = np.convolve(np.pad(line, 3, mode="edge"), np.ones(7) / 7.0, mode="valid")
+        found.append(float(np.std(line - smooth)))
+    return max(found, default=0.0)
 
 
 def _waves(stack: HeadStack, smooth: Image, chosen: NDArray[np.bool_]) -> float:

@@ -42,9 +42,12 @@ _SAID: Final[Mapping[str, str]] = {
     "covered": "The scan covers {value:.0%} of the brain; {low:.0%} at least.",
     "open_vault": "A place on the skull is open by {value:.0%}; allowed {high:.0%}. A bone flap, or part of a head.",
     "air_inside": "{value:.1%} of the vault have air below the bone; allowed {high:.1%}. An operation, or an injury.",
-    "metal_hu": "The densest voxels are of {value:.0f} HU; allowed {high:g} HU. There is metal in the head.",
+    "bone_hu": "The skull is of {value:.0f} HU; {low:g} to {high:g} HU are an adult's. A child, or metal in the head.",
+    "smeared": "The skull of a slice is {value:.0%} less dense than around it; allowed {high:.0%}. The head moved.",
+    "sinus_mm": "{value:.1f} mm below the vault are denser than blood; allowed {high:g} mm. Contrast agent was given.",
     "order": "A slice differs {value:.1f} times as much as its neighbours do; allowed {high:g}. Slices are swapped.",
     "jump": "A step between two slices is {value:.1f} times that of others; allowed {high:g}. Slices are missing.",
+    "rings_hu": "Rings about the middle of the image are of {value:.1f} HU; allowed {high:g} HU. An artefact.",
     "waves_hu": "The brain varies by {value:.1f} HU within slices; allowed {high:g} HU. An artefact.",
     "distance": "What the network sees is {value:.1f} away from known heads; allowed {high:g}.",
 }
