@@ -4,6 +4,7 @@ Texts are Unicode; Specific Character Set (0008,0005) stays among the attributes
 attributes, group lengths and binary values are not kept.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -77,12 +78,20 @@ def _attributes(dataset: Dataset, budget: list[int], left_out: list[str], *, dep
         elif element.VR in _TEXTS:
             found[name] = _entry(element.VR, _texts(element))
         elif element.VR in _NUMBERS:
-            found[name] = _entry(element.VR, [float(v) if "F" in element.VR else int(v) for v in _several(element)])
+            found[name] = _entry(element.VR, [_number(v, element.VR) for v in _several(element)])
         elif element.VR == "AT":
             found[name] = _entry("AT", [f"{int(v):08X}" for v in _several(element)])
         else:
             left_out.append(name)
     return found
+
+
+def _number(value: Any, vr: str) -> float | int:
+    if not vr.startswith("F"):
+        return int(value)
+    if not math.isfinite(value):
+        raise Refuse("A number is infinite, or none.")  # JSON has no word for it
+    return float(value)
 
 
 def _entry(vr: str, values: list[Any]) -> dict[str, Any]:

@@ -125,6 +125,7 @@ ATTRIBUTES: Final = {one.tag: one for one in map(_attribute, filter(None, _ROWS.
 SOP_CLASS: Final = key("SOPClassUID")
 SOP_INSTANCE: Final = key("SOPInstanceUID")
 TRANSACTION: Final = key("TransactionUID")
+TIMEZONE: Final = key("TimezoneOffsetFromUTC")
 STATE: Final = key("ProcedureStepState")
 PRIORITY: Final = key("ScheduledProcedureStepPriority")
 LABEL: Final = key("ProcedureStepLabel")

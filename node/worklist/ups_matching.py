@@ -9,12 +9,11 @@ from typing import Any, Final
 
 from node.dicom.json_model import CHARACTER_SET, Plain, name_text
 from node.worklist import ups_moments
-from node.worklist.ups_attributes import ATTRIBUTES, CODE_MEANING, SOP_CLASS, SOP_INSTANCE, TRANSACTION
+from node.worklist.ups_attributes import ATTRIBUTES, CODE_MEANING, SOP_CLASS, SOP_INSTANCE, TIMEZONE, TRANSACTION
 from node.worklist.ups_status import Refusal, Status
 
-_TIMEZONE: Final = "00080201"
 _WILD: Final = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])  # PS3.4 C.2.2.2.4
-_NOT_KEYS: Final = frozenset((CHARACTER_SET, _TIMEZONE))  # they say how the others are meant
+_NOT_KEYS: Final = frozenset((CHARACTER_SET, TIMEZONE))  # they say how the others are meant
 _RANGES: Final = frozenset(("DA", "TM"))
 
 Test = Callable[[Mapping[str, Any]], bool]
@@ -41,7 +40,7 @@ class Query:
 
 def query(identifier: Plain) -> Query:
     """Read the keys of a request. Raises Refusal if one has a value that it may not have."""
-    offset = "".join(str(value) for value in identifier.get(_TIMEZONE, {}).get("Value", ()))
+    offset = "".join(str(value) for value in identifier.get(TIMEZONE, {}).get("Value", ()))
     keys = {tag: entry for tag, entry in identifier.items() if tag not in _NOT_KEYS}
     known = {tag: entry for tag, entry in keys.items() if _supported(tag)}
     tests: list[Test] = []
@@ -137,14 +136,14 @@ def _test(tag: str, entry: Mapping[str, Any], offset: str) -> Test | None:
         return None
     if len(values) > 1:
         raise Refusal(Status.BAD_IDENTIFIER, "A key has several values where one is matched")
-    return _any_of(tag, _value_test(vr, values[0], offset))
+    if vr == "DT":
+        return _moment_test(tag, values[0], offset)
+    return _any_of(tag, _value_test(vr, values[0]))
 
 
-def _value_test(vr: str, wanted: Any, offset: str) -> Callable[[Any], bool]:
+def _value_test(vr: str, wanted: Any) -> Callable[[Any], bool]:
     if vr == "PN":
         return _name_test(wanted)
-    if vr == "DT":
-        return _moment_test(wanted, offset)
     if vr in _RANGES and "-" in wanted:
         first, _, last = wanted.partition("-")
         return lambda value: (not first or value >= first) and (not last or value <= last or value.startswith(last))
@@ -154,18 +153,23 @@ def _value_test(vr: str, wanted: Any, offset: str) -> Callable[[Any], bool]:
     return lambda value: bool(value == wanted)
 
 
-def _moment_test(wanted: str, offset: str) -> Callable[[Any], bool]:
+def _moment_test(tag: str, wanted: str, offset: str) -> Test:
+    """By moments and not by digits: each data set may say for itself where its times are local."""
     try:
         first, last = ups_moments.matched_range(wanted, offset)
     except (ValueError, OverflowError) as error:
         raise Refusal(Status.BAD_IDENTIFIER, "A key of date and time has a value that is none") from error
 
-    def fits(value: Any) -> bool:
-        try:
-            begin, end = ups_moments.interval(str(value))
-        except (ValueError, OverflowError):
-            return False
-        return begin < last and end > first
+    def fits(entity: Mapping[str, Any]) -> bool:
+        zone = "".join(str(value) for value in entity.get(TIMEZONE, {}).get("Value", ()))
+        for value in entity.get(tag, {}).get("Value", ()):
+            try:
+                begin, end = ups_moments.interval(str(value), zone)
+            except (ValueError, OverflowError):
+                continue
+            if begin < last and end > first:
+                return True
+        return False
 
     return fits
 

@@ -27,6 +27,7 @@ from node.worklist.ups_attributes import (
     SOP_INSTANCE,
     START,
     STATE,
+    TIMEZONE,
     TRANSACTION,
     WORKLIST,
 )
@@ -100,7 +101,7 @@ class Operations:
             connection, item, State.IN_PROGRESS, item.attributes, at=at,
             transaction_uid=transaction, claimed_by=ae_title[:16], claimed_at=at,
         )  # fmt: skip
-        if item.study_uid:
+        if item.is_own:
             triages.read(connection, item.study_uid, at=at)
         return Status.SUCCESS
 
@@ -270,5 +271,5 @@ def _placed(item: Item, attributes: Plain, credit_minutes: float, *, own: bool =
     credit_s = credit_of_priority_s(priority, credit_minutes)
     if own:
         return replace(item, priority=priority, credit_s=max(item.credit_s, credit_s))
-    begin, _ = ups_moments.interval(one(START, attributes))
+    begin, _ = ups_moments.interval(one(START, attributes), one(TIMEZONE, attributes))
     return replace(item, priority=priority, credit_s=credit_s, queued_at=begin)

@@ -10,6 +10,8 @@ import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy import Connection, insert, update
 
+from node import signs
+from node.commands.worklist import worklist
 from node.dicom import json_model
 from node.dicom.workitems import read_study
 from node.records import subscriptions, triages, workitems
@@ -17,12 +19,14 @@ from node.records.database import FILE_NAME, Records, migrate
 from node.records.tables import ASSOCIATIONS, INSTANCES, JOBS, MEMBERS, SETS
 from node.records.workitems import Item
 from node.records.worklist_tables import TRIAGES
+from node.settings import parse
 from node.settings.ups import Ups
 from node.worklist import ups_cases, ups_events
 from node.worklist.ups_moves import cancel_scheduled, move
 from node.worklist.ups_order import ordered
 from node.worklist.ups_purge import DAY_S, purge
 from node.worklist.ups_status import State
+from tests.running_node import settings_for
 from tests.ups_clients import code, items, missing
 
 STUDY, NAME = "1.2.3", "Yamada^Tarou=山田^太郎=やまだ^たろう"
@@ -292,3 +296,30 @@ def test_a_cancelled_study_says_when_and_why(records: Records) -> None:
     (progress,) = found.ProcedureStepProgressInformationSequence
     assert progress.ProcedureStepDiscontinuationReasonCodeSequence[0].CodeValue == "110513"
     assert progress.ProcedureStepCancellationDateTime
+
+
+def test_the_command_line_says_who_is_next_and_why(tmp_path: Path, empty: Path) -> None:
+    settings = parse(settings_for(tmp_path), source="the test")
+    state = settings.node.state
+    state.mkdir(parents=True)
+    shutil.copy(empty / FILE_NAME, state)
+    with closing(Records(state)) as records:
+        with records.write() as connection:
+            connection.execute(insert(ASSOCIATIONS).values(id="a1", **ROWS["association"]))
+            for number, study in enumerate((STUDY, "1.2.4", "1.2.5")):
+                routed(connection, f"o{number}", at=600.0 * number, study_uid=study)
+            verdict(connection, "o0", "FLAG_RAISED", at=20.0, credit_s=600.0)
+            other = workitems.of_study(connection, "1.2.5")[0]
+            move(connection, other, State.IN_PROGRESS, other.attributes, at=30.0, claimed_by="READER")
+        signs.beat(state, "worker", triage=1)
+        found = worklist(settings, records, everything=False)
+        (state / "worker.alive").unlink()
+        down = worklist(settings, records, everything=False)
+
+    assert [(one["study_uid"], one["place"], one["why"]) for one in found["items"]] == [
+        (STUDY, 1, "10 min ahead of its arrival"), ("1.2.4", 2, "by arrival"), ("1.2.5", None, "claimed by READER"),
+    ]  # fmt: skip
+    assert found["items"][0]["waits_s"] > 0
+    assert NAME not in str(found)
+    assert (found["triage_up"], down["triage_up"]) == (True, False)
+    assert down["items"][0]["why"] == "by arrival: triage is down"

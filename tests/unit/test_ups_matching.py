@@ -6,6 +6,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from node.dicom.json_model import Plain, key, plain
+from node.errors import Refuse
 from node.worklist import ups_moments
 from node.worklist.ups_matching import answer, query
 from node.worklist.ups_status import Refusal
@@ -106,6 +107,20 @@ def test_times_mean_the_same_in_every_zone(offset: str, moment: str, found: bool
         asked.TimezoneOffsetFromUTC = offset
 
     assert query(model(asked)).fits(item) is found
+
+
+def test_a_workitem_may_say_where_its_times_are_local() -> None:
+    item = model(items(ScheduledProcedureStepStartDateTime="20260101120000", TimezoneOffsetFromUTC="+0500"))
+
+    assert query(model(items(ScheduledProcedureStepStartDateTime="20260101070000+0000"))).fits(item)
+    assert not query(model(items(ScheduledProcedureStepStartDateTime="20260101120000+0000"))).fits(item)
+
+
+def test_a_number_that_is_none_is_not_kept() -> None:
+    """The records hold JSON, and one such value would make all of it unreadable."""
+    for wrong in (float("nan"), float("inf")):
+        with pytest.raises(Refuse):
+            plain(items(PatientSize="1.8", ReferencePixelPhysicalValueX=wrong))
 
 
 def test_a_date_that_is_none_is_no_query() -> None:

@@ -156,7 +156,8 @@ class _Scp:
         if not data:
             if may_lack:
                 return {}, False
-            raise Refusal(Status.MISSING_ATTRIBUTE, "There is no data set")
+            missing = Status.MISSING_ATTRIBUTE if unreadable is Status.INVALID_VALUE else unreadable
+            raise Refusal(missing, "There is no data set")
         if len(data) > MAXIMUM_BYTES:
             raise Refusal(Status.RESOURCE_LIMIT, f"The data set is larger than {MAXIMUM_BYTES} bytes")
         implicit = str(event.context.transfer_syntax) == IMPLICIT_LE
