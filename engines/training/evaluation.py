@@ -120,6 +120,11 @@ def evaluate(
     """
     if pipeline not in PIPELINES:
         raise CannotEvaluate(f"There is no evaluation of {pipeline!a}.", fix=f"Name one of {', '.join(PIPELINES)}.")
+    if pipeline in JUDGED and judge is None:
+        raise CannotEvaluate(
+            f"{pipeline} is judged as a whole, and the network alone is no pipeline.",
+            fix=f"Run `imaging-node evaluate {pipeline}`.",
+        )
     missing = [name for module, name in _NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise CannotEvaluate(
@@ -131,11 +136,6 @@ def evaluate(
         raise CannotEvaluate(
             f"The folder {data} has no folder {' and no folder '.join(absent)}.",
             fix="Name the folder of the public data with --data.",
-        )
-    if pipeline in JUDGED and judge is None:
-        raise CannotEvaluate(
-            f"{pipeline} is judged as a whole, and the network alone is no pipeline.",
-            fix=f"Run `imaging-node evaluate {pipeline}`.",
         )
     spec = load_spec(PIPELINES[pipeline])
     module = importlib.import_module(f"engines.training.evaluate_{_MODULES[pipeline]}")
