@@ -5,6 +5,7 @@ attributes, group lengths and binary values are not kept.
 """
 
 import math
+import struct
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -15,6 +16,8 @@ from pydicom.charset import _encode_string_parts, custom_encoders  # what its wr
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.tag import BaseTag, Tag
 
@@ -46,17 +49,29 @@ def key(keyword: str) -> str:
     return f"{tag:08X}"
 
 
-def plain(dataset: Dataset) -> tuple[Plain, list[str]]:
+def plain(source: Dataset) -> tuple[Plain, list[str]]:
     """The model of a data set, and the tags that it leaves out. For the child: it decodes every value.
 
-    raises: Refuse for what cannot be read as what it says it is, or passes a limit
+    raises: Refuse for what cannot be read as what it says it is, cannot be written again, or passes a limit
     """
     budget = [MOST_ELEMENTS]
     left_out: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote values
-        found = _attributes(dataset, budget, left_out, depth=0)
+        found = _attributes(source, budget, left_out, depth=0)
+        _require_writable(found)
     return found, left_out
+
+
+def _require_writable(model: Plain) -> None:
+    """What the records hold is sent to others later, by processes that no value of a peer may stop."""
+    try:
+        for implicit in (True, False):
+            out = DicomBytesIO()
+            out.is_implicit_VR, out.is_little_endian = implicit, True
+            write_dataset(out, dataset(model))
+    except (ValueError, TypeError, OverflowError, AttributeError, KeyError, struct.error) as error:
+        raise Refuse("A value is none of its VR.") from error
 
 
 def _attributes(dataset: Dataset, budget: list[int], left_out: list[str], *, depth: int) -> Plain:

@@ -40,8 +40,11 @@ def parsed(request: Mapping[str, Any]) -> dict[str, Any]:
     raises:  Refuse if it cannot be read, names an unknown character set, or passes a limit
     """
     data = BytesIO(base64.b64decode(request["data"]))
-    found = read_dataset(data, is_implicit_VR=request["implicit"], is_little_endian=True)
-    attributes, left_out = plain(_in_known_set(found))
+    try:
+        found = read_dataset(data, is_implicit_VR=request["implicit"], is_little_endian=True)
+        attributes, left_out = plain(_in_known_set(found))
+    except (OSError, EOFError) as error:  # no disk is at work here
+        raise Refuse("The data set ends where it should not.") from error
     return {"attributes": attributes, "left_out": left_out}
 
 

@@ -1,10 +1,16 @@
 """Which workitems a query finds: every matching rule of PS3.4 C.2.2.2 that a worklist has."""
 
+import json
+import random
+from base64 import b64encode
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
+from pynetdicom.dsutils import encode
 
+from node.child import _serve
+from node.dicom import json_model
 from node.dicom.json_model import Plain, key, plain
 from node.errors import Refuse
 from node.worklist import ups_moments
@@ -123,6 +129,29 @@ def test_a_number_that_is_none_is_not_kept() -> None:
             plain(items(PatientSize="1.8", ReferencePixelPhysicalValueX=wrong))
 
 
+@pytest.mark.parametrize("implicit", [True, False])
+def test_what_is_kept_can_be_sent_again_whatever_came(implicit: bool) -> None:
+    """Random faults in a workitem: it is refused by the child, or all of it survives records, matching and writing."""
+    sound = encode(
+        workitem(PatientName="山田^太郎", SpecificCharacterSet="ISO_IR 192", PatientSize="1.8"), implicit, True
+    )
+    assert sound is not None
+    chance, kept = random.Random(7), 0
+    for _ in range(200):
+        data = bytearray(sound)
+        for _ in range(chance.randint(1, 3)):
+            data[chance.randrange(len(data))] = chance.choice([0, 92, 255, chance.randrange(256)])
+        request = {"data": b64encode(data).decode(), "implicit": implicit}
+        answered = _serve({"function": "node.dicom.workitems:parsed", "request": request})  # as the child does
+        if "reply" not in answered:
+            assert answered["error"] == "Refuse"
+            continue
+        attributes = json.loads(json.dumps(answered["reply"]["attributes"], allow_nan=False))
+        assert encode(json_model.dataset(attributes), not implicit, True) is not None
+        kept += 1
+    assert kept > 20
+
+
 def test_a_date_that_is_none_is_no_query() -> None:
     for wrong in ("yesterday", "20261301", "2026010112-x", "-"):
         with pytest.raises(Refusal):
@@ -150,7 +179,7 @@ def test_keys_that_nobody_supports_are_said_and_match_everything() -> None:
     assert not query(model(items(ProcedureStepProgressInformationSequence=[]))).partial
 
 
-def test_the_answer_has_what_was_asked_for_and_nothing_else() -> None:
+def test_the_answeredhas_what_was_asked_for_and_nothing_else() -> None:
     keys = model(
         items(
             PatientName="", PatientID="*", AdmissionID="", ScheduledStationNameCodeSequence=[items(CodeValue="WS2")],
