@@ -29,7 +29,7 @@ _VAULT_MM: Final = np.arange(44.0, 132.0, 2.0)
 _AIR_HU: Final = -300.0
 _LARGE: Final = 0.4  # of the largest slice of brain: below lie the base and its holes, above the vertex
 _SINUS_HU: Final = (100.0, 380.0)
-_CIRCLE: Final = 200  # pixels of brain on a circle that is asked
+_CIRCLE, _CIRCLES = 120, 20  # pixels of brain on a circle that is asked, and how many such circles are enough
 _RIM_MM: Final = 12.0  # beyond the brain: the skull
 _VAULT_HU: Final = 120.0  # scalp and blood lie below 95; a thin vault in a slice of 4 to 5 mm has but 150 to 200
 _HOLE_MM: Final = 10.0  # from the border of the template's brain: further in there is brain in every patient
@@ -253,7 +253,7 @@ def _rings(volume: Volume, mask: NDArray[np.bool_]) -> float:
         count = np.bincount(at, minlength=_CIRCLE)
         mean = np.bincount(at, weights=values, minlength=_CIRCLE) / np.maximum(count, 1)
         full = np.flatnonzero(count > _CIRCLE)
-        if full.size < 3 * _CIRCLE // 10:
+        if full.size < _CIRCLES:
             continue
         line = mean[full[0] : full[-1] + 1]
         smooth = np.convolve(np.pad(line, 3, mode="edge"), np.ones(7) / 7.0, mode="valid")
