@@ -9,18 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 from dbos import DBOS, DBOSConfig
 
 from engines.engine import EngineError, EngineFailed, EngineUnavailable, NoRoom
 from node import app, flow, signs
+from node.archive import archive_of
 from node.desk import desk_of
 from node.errors import BadSetting
 from node.log import log
 from node.metrics import METRICS, prime_triage, prime_worker
-from node.peers.dimse import query as dimse_query
-from node.peers.dimse.connect import Address
 from node.processing import Work
 from node.processing.arrays import Arrays
 from node.processing.eager import Eager
@@ -36,7 +35,7 @@ from node.processing.triaging import Triaging
 from node.purge import purge
 from node.records import commitments, deliveries, jobs
 from node.records.database import Records, url
-from node.settings import DicomDestination, Settings
+from node.settings import Settings
 from node.stages.deliver import Deliverer
 from node.stages.infer import Inference
 from node.starting import Starting
@@ -121,7 +120,6 @@ class Worker:
         except EngineError as error:
             raise BadSetting(error.message, fix=error.fix) from error
         log.info("engines loaded", backend=settings.engines.backend, bytes=pool.loaded, off=sorted(self.inference.off))
-        address = app.address_of(settings)
         deliverer = Deliverer(
             self.records,
             spool,
@@ -137,7 +135,7 @@ class Worker:
             rules=settings.rules,
             pipelines=pipelines,
             precedence=precedence,
-            ask=self._ask(address),
+            ask=archive_of(settings),
             clock=time.time,
         )
         facts = {
@@ -246,15 +244,6 @@ class Worker:
         DBOS.launch()
         flow.register_queues([one.name for one in settings.destinations], urgent=bool(triages))
         stack.enter_context(self.starting)
-
-    def _ask(self, address: Callable[[DicomDestination], Address]) -> Callable[[str, str], int | None] | None:
-        if self._settings.assemble.ask is None:
-            return None
-        archive: Any = self._settings.destination(self._settings.assemble.ask)
-        if archive.kind in ("dicomweb", "orthanc"):
-            web: Any = app.carriers_of(self._settings)(archive)
-            return lambda study, series: web.instances_related(study_uid=study, series_uid=series)
-        return lambda study, series: dimse_query.instances_related(address(archive), study_uid=study, series_uid=series)
 
     def tick(self, *, everything_is_here: bool = False) -> None:
         """Freeze what is complete, start what is frozen, resume what was asked for.
