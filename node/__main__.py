@@ -155,13 +155,22 @@ def jobs(
 def worklist(
     settings: SettingsFile = USUAL_SETTINGS,
     everything: Annotated[bool, typer.Option("--all", help="Also what has ended.")] = False,
+    free: Annotated[
+        str | None, typer.Option(metavar="UID", help="A claimed workitem whose reader is gone: list its study again.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Who decides that.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; names no patient.")] = "The reader is gone.",
     as_json: AsJson = False,
 ) -> None:
     """The reading list in its order: how long each study waits, and why it stands where it stands."""
     from node.commands import worklist as listing
     from node.settings import load
 
+    if free is not None and not by:
+        raise BadSetting("--free needs --by.", fix="Say who decides.")
     with _records(settings) as records:
+        if free is not None:
+            listing.give_up(records, free, by=by, why=reason)
         found = listing.worklist(load(settings), records, everything=everything)
     _print(found, as_json=as_json, text=listing.text)
 

@@ -8,10 +8,12 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from node.errors import BadSetting
 from node.records import triages, workitems
 from node.records.database import Records
 from node.records.workitems import Item
 from node.settings import Settings
+from node.worklist import ups_moves
 from node.worklist.standing import triage_is_up
 from node.worklist.ups_attributes import LABEL
 from node.worklist.ups_order import ordered
@@ -53,6 +55,17 @@ def worklist(settings: Settings, records: Records, *, everything: bool) -> dict[
             for place, item in enumerate([*waiting, *others], start=1)
         ],
     }
+
+
+def give_up(records: Records, uid: str, *, by: str, why: str) -> dict[str, Any]:
+    """End the claim of a workitem whose reader is gone. Raises BadSetting."""
+    with records.write() as connection:
+        item = workitems.get(connection, uid)
+        if item is None or item.state != State.IN_PROGRESS:
+            state = "unknown" if item is None else item.state
+            raise BadSetting(f"The workitem {uid!a} is {state}, not claimed.", fix="See `imaging-node worklist`.")
+        further = ups_moves.give_up(connection, item, by=by, why=why, at=time.time())
+    return {"cancelled": uid, "workitem_uid": further}
 
 
 def _score(item: Item, verdicts: Sequence[dict[str, Any]]) -> float | None:

@@ -29,7 +29,7 @@ _INPUT: Final = '$."00404021"'  # Input Information: most of the bytes of a work
 class Item:
     """One workitem. Times are seconds since the epoch.
 
-    job_id:     of the verdict that it stands for; None: made by a peer, or no verdict yet
+    job_id:     of the verdict that it stands for; empty: no verdict yet; None: made by a peer
     queued_at:  its place in the list, credit aside
     credit_s:   by how much it stands ahead of that
     first:      on top of the list: nothing is known of the study
@@ -56,7 +56,7 @@ class Item:
     @property
     def is_own(self) -> bool:
         """Whether the node made it, and not a peer."""
-        return self.job_id is not None or self.uid == ups_cases.own_uid(self.study_uid)
+        return self.job_id is not None
 
 
 def new(uid: str, attributes: Plain, *, at: float, **columns: Any) -> Item:
@@ -201,7 +201,7 @@ def arrived(
     attributes = ups_cases.attributes(
         facts, uid=uid, input_=input_, now=ups_cases.standing(()), worklist=label, queued_at=queued_at, at=at
     )
-    if add(connection, new(uid, attributes, at=at, queued_at=queued_at)):
+    if add(connection, new(uid, attributes, at=at, job_id="", queued_at=queued_at)):
         ups_events.announce(connection, uid, attributes, at=at)
 
 
@@ -227,13 +227,14 @@ def tell(connection: Connection, row: Mapping[str, Any]) -> None:
         return
     item = own[0]
     if item.state == State.SCHEDULED:
-        since = max((one.ended_at for one in own[1:] if one.ended_at is not None), default=0.0)
+        read = [one.ended_at for one in own if one.state == State.COMPLETED and one.ended_at is not None]
+        since = max(read, default=0.0)  # what was known then has been read
         now = ups_cases.standing([one for one in verdicts if one["decided_at"] > since])
         attributes = ups_cases.told(item.attributes, now, at=at)
         changed = attributes != item.attributes or (now.credit_s, now.first) != (item.credit_s, item.first)
         change(
             connection, item.uid, since=item.state, at=at, attributes=attributes, priority=one(PRIORITY, attributes),
-            credit_s=now.credit_s, first=now.first, job_id=now.job_id or item.job_id,
+            credit_s=now.credit_s, first=now.first, job_id=now.job_id or "",
         )  # fmt: skip
         if changed:
             ups_events.tell(connection, item.uid, EVENT_STATE, attributes, at=at)

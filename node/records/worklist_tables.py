@@ -63,7 +63,7 @@ WORKITEMS: Final = Table(
     METADATA,
     Column("uid", String(64), primary_key=True),
     Column("study_uid", String(64), nullable=False, index=True),
-    Column("job_id", String(64)),  # of the verdict that it stands for; none: made by somebody else, or none yet
+    Column("job_id", String(64)),  # of the verdict that it stands for; empty: none yet; none: made by a peer
     Column("state", String(16), nullable=False, index=True),
     Column("priority", String(8), nullable=False),
     Column("label", String(64), nullable=False),  # Worklist Label (0074,1202)

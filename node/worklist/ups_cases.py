@@ -175,6 +175,13 @@ def again(known: Plain, *, uid: str, input_: Input, now: Standing, queued_at: fl
     return ups_requests.created(sent, uid=uid, label=one(WORKLIST, known), at=at).attributes
 
 
+def anew(known: Plain, *, uid: str, at: float) -> Plain:
+    """The same once more, for a study that nobody has read though it was claimed: nothing performed."""
+    sent = {tag: entry for tag, entry in known.items() if tag not in (PROGRESS, PERFORMED, SOP_CLASS, SOP_INSTANCE)}
+    sent[STATE] = values("CS", State.SCHEDULED.value)
+    return ups_requests.created(sent, uid=uid, label=one(WORKLIST, known), at=at).attributes
+
+
 def retrieve_ae(known: Plain) -> str:
     """Where the images of a workitem are to be had; empty if it does not say."""
     for item in known[INPUT].get("Value", ()):

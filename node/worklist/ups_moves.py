@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from node.dicom.json_model import Plain
-from node.records import workitems
+from node.records import events, workitems
 from node.records.workitems import Item
-from node.worklist import ups_events, ups_requests
-from node.worklist.ups_attributes import STATE
+from node.worklist import ups_cases, ups_events, ups_requests
+from node.worklist.ups_attributes import CANCEL_REASON, STATE
 from node.worklist.ups_requests import EVENT_STATE, values
 from node.worklist.ups_status import State
 
@@ -35,3 +35,26 @@ def cancel_scheduled(connection: Connection, item: Item, reason: Plain, *, at: f
     attributes = ups_requests.cancelled(item.attributes, at=at, reason=reason)
     begun = move(connection, item, State.IN_PROGRESS, item.attributes, at=at)
     move(connection, begun, State.CANCELED, attributes, at=at, ended_at=at)
+
+
+def give_up(connection: Connection, item: Item, *, by: str, why: str, at: float) -> str | None:
+    """End a claim that nobody works on any more; the study of the node's own is in the list again, in its place.
+
+    The standard has no way back to SCHEDULED (PS3.4 CC.1.1), so it is a further workitem.
+
+    by, why: who decides, and a plain sentence; neither names a patient
+    returns: SOP Instance UID of the further one; None for a workitem of a peer, who makes another itself
+    """
+    attributes = ups_requests.cancelled(item.attributes, at=at, reason={CANCEL_REASON: values("LT", why)})
+    move(connection, item, State.CANCELED, attributes, at=at, ended_at=at)
+    events.add(connection, at=at, kind="claim given up", subject=item.uid, by=by, why=why)
+    if not item.is_own:
+        return None
+    uid = ups_cases.own_uid(item.study_uid, item.uid)
+    attributes = ups_cases.anew(item.attributes, uid=uid, at=at)
+    further = workitems.new(
+        uid, attributes, at=at, job_id=item.job_id, queued_at=item.queued_at, credit_s=item.credit_s, first=item.first
+    )
+    if workitems.add(connection, further):
+        ups_events.announce(connection, uid, attributes, at=at)
+    return uid

@@ -11,9 +11,10 @@ from pydicom.dataset import Dataset
 from sqlalchemy import Connection, insert, update
 
 from node import signs
-from node.commands.worklist import worklist
+from node.commands.worklist import give_up, worklist
 from node.dicom import json_model
 from node.dicom.workitems import read_study
+from node.errors import BadSetting
 from node.records import subscriptions, triages, workitems
 from node.records.database import FILE_NAME, Records, migrate
 from node.records.tables import ASSOCIATIONS, INSTANCES, JOBS, MEMBERS, SETS
@@ -216,6 +217,25 @@ def test_what_is_claimed_stays_and_what_ended_comes_again_for_a_flag_only(record
     assert missing(found) == []
     assert (str(found.PatientName), found.SOPInstanceUID) == (NAME, again.uid)
     assert len(found.InputInformationSequence) == 1
+
+
+def test_a_claim_whose_reader_is_gone_is_given_up_and_the_study_is_in_its_place_again(records: Records) -> None:
+    with records.write() as connection:
+        for job in ("j1", "j2"):
+            routed(connection, job, at=10.0)
+        verdict(connection, "j1", "FLAG_RAISED", at=20.0, credit_s=6000.0)
+        claimed = move(connection, own(connection), State.IN_PROGRESS, own(connection).attributes, at=30.0)
+
+    done = give_up(records, claimed.uid, by="N.N.", why="The workstation broke.")
+    with pytest.raises(BadSetting, match="CANCELED, not claimed"):
+        give_up(records, claimed.uid, by="N.N.", why="Twice.")
+    with records.write() as connection:
+        again, before = workitems.of_study(connection, STUDY)
+        assert (again.uid, before.state, again.queued_at) == (done["workitem_uid"], "CANCELED", claimed.queued_at)
+        assert seen(again) == ("CT head - AI flag raised", "HIGH", "SCHEDULED", 6000.0, False)
+        assert missing(json_model.dataset(again.attributes)) == []
+        verdict(connection, "j2", "FLAG_NOT_RAISED", at=40.0)  # nobody has read it: the flag still counts
+        assert seen(own(connection)) == ("CT head - AI flag raised", "HIGH", "SCHEDULED", 6000.0, False)
 
 
 def test_what_a_peer_wrote_into_it_is_not_lost(records: Records) -> None:
