@@ -26,10 +26,12 @@ REAL = {
 
 
 def affine_of(path: Path) -> NDArray[np.float64]:
-    """(4, 4), index (z, y, x, 1) -> LPS mm, of a NIfTI-1 file with an sform."""
+    """(4, 4), index (z, y, x, 1) -> LPS mm, of a NIfTI-1 file: its sform; its voxels' sizes where it has none."""
     raw = gzip.decompress(path.read_bytes())[:348]
-    rows = np.frombuffer(raw, "<f4", 12, 280).reshape(3, 4).astype(np.float64)
-    ras = np.vstack([rows, [0.0, 0.0, 0.0, 1.0]])
+    sizes = np.frombuffer(raw, "<f4", 3, 80).astype(np.float64)
+    ras = np.diag([*sizes, 1.0])
+    if int(np.frombuffer(raw, "<i2", 1, 254)[0]) > 0:
+        ras[:3] = np.frombuffer(raw, "<f4", 12, 280).reshape(3, 4)
     made: NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ras
     return made[:, [2, 1, 0, 3]]
 
