@@ -51,7 +51,7 @@ def test_shipped_engines_are_the_sealed_ones_and_fit_their_graphs() -> None:
     for name in names():
         spec = load_spec(name)
         assert len(read_weights(spec)) < 12_000_000
-        assert spec.z_support == {"mr_postcontrast": 1, "mra_superres": 2}.get(name, 0)
+        assert spec.z_support == {"head_ct_triage": 1, "mr_postcontrast": 1, "mra_superres": 2}.get(name, 0)
         assert spec.validation_level is ValidationLevel.NONE
         assert (HERE / "cases" / f"{name}.npz").stat().st_size < 450_000  # a trained network's answers are noise to zip
         assert len(recorded_cases(spec)) == 2
