@@ -76,7 +76,7 @@ def _score(item: Item, verdicts: Sequence[dict[str, Any]]) -> float | None:
 def _why(item: Item, up: bool) -> str:
     if item.state != State.SCHEDULED:
         return f"claimed by {item.claimed_by}" if item.claimed_by else item.state.lower()
-    if not up:
+    if not up and item.is_own:
         return "by arrival: triage is down"
     if item.first:
         return "on top: nothing is known of it"
@@ -88,7 +88,7 @@ def _why(item: Item, up: bool) -> str:
 
 def text(found: dict[str, Any]) -> RenderableType:
     """As a table."""
-    title = "" if found["triage_up"] else "Triage is down: the order is that of arrival."
+    title = "" if found["triage_up"] else "Triage is down: its studies are in order of arrival."
     table = Table("", "study", "state", "priority", "what", "waits", "why", box=None, title=title or None)
     for one_ in found["items"]:
         waits = "" if one_["waits_s"] is None else f"{one_['waits_s'] / 60:.0f} min"

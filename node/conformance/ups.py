@@ -91,8 +91,9 @@ def service(facts: Facts) -> Section:
             f"time of arrival less a credit of at most {facts.settings.worklist.credit_minutes:g} minutes, by whole "
             "minutes, then arrival. The credit of a triaged study comes from its score, that of another workitem from "
             "its priority (HIGH + all of it, MEDIUM 0, LOW - all of it); its time is its Scheduled Procedure Step "
-            "Start DateTime. While triage is down only arrival counts. **Clients should sort by themselves** and not "
-            "depend on it; C-FIND priority is ignored, no further filter is applied.",
+            "Start DateTime. While triage is down its studies have no credit: they come in order of arrival. "
+            "**Clients should sort by themselves** and not depend on it. C-FIND priority is ignored, and no further "
+            "filter is applied.",
             f"Matched: SOPClassUID, SOPInstanceUID, {matched}; with single values, lists of UIDs, wildcards, ranges "
             "and sequences with one item. Names match in any letter case, each of their groups; fuzzy matching is not "
             "negotiated. Times without an offset are the node's local ones, or in Timezone Offset From UTC of the "
