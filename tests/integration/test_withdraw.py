@@ -102,6 +102,9 @@ def test_a_withdrawal_goes_to_whom_the_flag_went_and_a_flag_that_nobody_had_is_n
             carried(connection, "job-1")
         assert withdraw(connection, "job-1", by="a radiologist", why="Wrong.", at=time.time())
         assert not withdraw(connection, "job-1", by="a radiologist", why="Wrong.", at=time.time())
+        assert rejections.to_retract(connection) == ["job-1"]
+        triages.noted(connection, "job-1", note="written", trouble="")
+        assert rejections.to_retract(connection) == []
 
     wanted = [("flag", "delivered"), ("withdrawal", "waiting")] if carried_it else [("flag", "cancelled")]
     assert told(records, "job-1") == wanted
