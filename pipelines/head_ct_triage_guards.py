@@ -3,7 +3,7 @@
 from pipelines.steps.guards_triage import TriageLimits
 
 LIMITS = TriageLimits(
-    engine_sha256="154d069683894d91b03504e023443f236f31326516d18dbc8a923a5dd42de54a",
+    engine_sha256="371f5a77d4b864165762ccf180500ad768c12d7abe43b751fb4c5cd31da9e291",
     known={
         "air_hu": (-14.0, 14.0),
         "brain_hu": (20.0, 41.0),

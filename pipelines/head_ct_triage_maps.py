@@ -15,6 +15,8 @@ from pipelines.volume import Volume
 
 _LEAST_ML: Final = 0.1  # of a region: less is noise
 _MINIMUM: Final = 0.2  # of the strongest slice: weaker ones are not pointed at
+_MOST_Z: Final = 8.0  # further beyond the limit counts no more
+_PEAK_SIGMA: Final = (0.4, 3.0, 3.0)
 _LEAST_APART_MM: Final = 4.0  # thin slices that show the same are not all pointed at
 
 
@@ -43,10 +45,11 @@ def where(look: Look, pose: Pose, shape: tuple[int, int, int]) -> Where:
 
     shape: of the source
     """
-    over = np.maximum(look.z - BRIGHT_Z, 0.0) + np.maximum(DARK_Z - look.z, 0.0)
+    over = np.minimum(np.maximum(look.z - BRIGHT_Z, 0.0) + np.maximum(DARK_Z - look.z, 0.0), np.float32(_MOST_Z))
     if not over.any():
         over = np.abs(look.z)
-    at = np.unravel_index(int(np.argmax(over)), over.shape)
+    # A lesion is larger than a voxel: one at the inner table that bone shines into is not where to look.
+    at = np.unravel_index(int(np.argmax(blurred(over, _PEAK_SIGMA))), over.shape)
     peak = _voxel(pose, at, shape)
     if peak is None:
         return Where(slices=(), peak=None)
@@ -76,6 +79,8 @@ def maps(look: Look, stack: HeadStack, pose: Pose, source: Volume) -> Maps:
     healthy = np.asarray(to_source(_spread(look.answers.healthy, stack.mask), pose, size), dtype=np.float32)
     for index, plane in enumerate(source.voxels):
         healthy[index] = np.where(inside[index], healthy[index], plane)
+        z[index][~inside[index]] = 0.0  # interpolation carries it a voxel beyond the border
+    marked &= inside
     return Maps(z=z, region=marked, healthy=healthy)
 
 

@@ -28,29 +28,50 @@ _PLACES_MM: Final = tuple((z, y, side * x) for z, y, x in _WHITE_MM for side in 
 _STABLE_EVERY: Final = 6  # of the slices with brain, one is run again with more noise
 _NOISE_SHARE: Final = 0.1  # of the noise that is there (NETWORKS.md E-12)
 
-_SAID: Final[Mapping[str, str]] = {
-    "air_hu": "Air lies {value:+.0f} HU from -1000 HU; allowed {low:g} to {high:g} HU. The rescale intercept is wrong.",
-    "brain_hu": "The median of the brain is {value:.1f} HU; {low:g} to {high:g} HU are known here.",
-    "grey_white": "The brain's values spread over {value:.1f} HU; {low:g} to {high:g} HU are known here.",
-    "noise_hu": "The noise is {value:.2f} HU on the grid; {low:g} to {high:g} HU are known here.",
-    "vessels_ml": "{value:.2f} mL near the skull are denser than clots; allowed {high:g} mL. Contrast agent was given.",
-    "holes": "{value:.2%} of the inner brain are air, bone or metal; allowed {high:.2%}. Air, a shunt or an operation.",
-    "brain_ml": "The skull holds {value:.0f} mL; {low:g} to {high:g} mL are an adult's.",
-    "stretch": "The head is {value:.2f} times out of proportion; allowed {high:g}. The spacing of the voxels is wrong.",
-    "tilt_deg": "The head is turned by {value:.0f} degrees; allowed {high:g}.",
-    "quality": "The brain fits the template by {value:.2f}; {low:g} at least.",
-    "covered": "The scan covers {value:.0%} of the brain; {low:.0%} at least.",
-    "open_vault": "A place on the skull is open by {value:.0%}; allowed {high:.0%}. A bone flap, or part of a head.",
-    "air_inside": "{value:.1%} of the vault have air below the bone; allowed {high:.1%}. An operation, or an injury.",
-    "bone_hu": "The skull is of {value:.0f} HU; {low:g} to {high:g} HU are an adult's. A child, or metal in the head.",
-    "smeared": "The skull of a slice is {value:.0%} less dense than around it; allowed {high:.0%}. The head moved.",
-    "sinus_mm": "{value:.1f} mm below the vault are denser than blood; allowed {high:g} mm. Contrast agent was given.",
-    "order": "A slice differs {value:.1f} times as much as its neighbours do; allowed {high:g}. Slices are swapped.",
-    "jump": "A step between two slices is {value:.1f} times that of others; allowed {high:g}. Slices are missing.",
-    "rings_hu": "Rings about the middle of the image are of {value:.1f} HU; allowed {high:g} HU. An artefact.",
-    "waves_hu": "The brain varies by {value:.1f} HU within slices; allowed {high:g} HU. An artefact.",
-    "distance": "What the network sees is {value:.1f} away from known heads; allowed {high:g}.",
+_SAID: Final[Mapping[str, tuple[str, str]]] = {
+    "air_hu": ("Air lies {value:+.0f} HU from -1000 HU; allowed {low:g} to {high:g} HU.", "The intercept is wrong."),
+    "brain_hu": ("The median of the brain is {value:.1f} HU; {low:g} to {high:g} HU are known here.", ""),
+    "grey_white": ("The brain's values spread over {value:.1f} HU; {low:g} to {high:g} HU are known here.", ""),
+    "noise_hu": ("The noise is {value:.2f} HU on the grid; {low:g} to {high:g} HU are known here.", ""),
+    "vessels_ml": (
+        "{value:.2f} mL near the skull are denser than clots; allowed {high:g} mL.",
+        "Contrast agent, or calcifications.",
+    ),
+    "holes": (
+        "{value:.2%} of the inner brain are air, bone or metal; allowed {high:.2%}.",
+        "An operation, or an injury.",
+    ),
+    "brain_ml": ("The skull holds {value:.0f} mL; {low:g} to {high:g} mL are an adult's.", ""),
+    "stretch": ("The head is {value:.2f} times out of proportion; allowed {high:g}.", "The spacing is wrong."),
+    "tilt_deg": ("The head is turned by {value:.0f} degrees; allowed {high:g}.", ""),
+    "quality": ("The brain fits the template by {value:.2f}; {low:g} at least.", ""),
+    "covered": ("The scan covers {value:.0%} of the brain; {low:.0%} at least.", ""),
+    "open_vault": (
+        "A place on the skull is open by {value:.0%}; allowed {high:.0%}.",
+        "A bone flap, or part of a head.",
+    ),
+    "air_inside": (
+        "{value:.1%} of the vault have air below the bone; allowed {high:.1%}.",
+        "An operation, or an injury.",
+    ),
+    "bone_hu": ("The densest bone is of {value:.0f} HU; {low:g} to {high:g} HU are an adult's.", "A child, or metal."),
+    "smeared": (
+        "The skull of a slice is {value:.0%} less dense than around it; allowed {high:.0%}.",
+        "The head moved.",
+    ),
+    "sinus_mm": (
+        "{value:.1f} mm below the vault are denser than blood, less than bone; allowed {high:g} mm.",
+        "Contrast agent was given.",
+    ),
+    "order": (
+        "A slice differs {value:.1f} times as much as its neighbours do; allowed {high:g}.",
+        "Slices are swapped.",
+    ),
+    "jump": ("A step between slices is {value:.1f} times that of others; allowed {high:g}.", "Slices are missing."),
+    "rings_hu": ("Rings about the middle of the image are of {value:.1f} HU; allowed {high:g} HU.", "An artefact."),
+    "waves_hu": ("The brain varies by {value:.1f} HU within slices; allowed {high:g} HU.", "An artefact."),
 }
+"""Figure -> what is said of it, and what it means where it rejects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +96,8 @@ def inputs(figures: Mapping[str, float], limits: TriageLimits) -> tuple[Finding,
     for name, (low, high) in limits.known.items():
         value = figures[name]
         fits = bool(np.isfinite(value)) and low <= value <= high
-        text = _SAID[name].format(value=value, low=low, high=high)
+        said, means = _SAID[name]
+        text = f"{said.format(value=value, low=low, high=high)}{' ' + means if means and not fits else ''}"
         limit = high if value > low else low
         made.append(_finding(name, value, limit, Verdict.PASS if fits else Verdict.REJECT, text))
     return tuple(made)

@@ -20,7 +20,7 @@ from pipelines.volume import Volume
 SIZE: Final = 320  # pixels: those of a scan, averaged; the grid of the triage has 1 mm
 CALIBRATE: Final = 40  # of head 04
 QUALIFY: Final = 12  # of each of heads 05 and 06
-ODD: Final = 3  # of each sort, of each of heads 05 and 06
+ODD: Final = 6  # of each sort, of each of heads 05 and 06
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
