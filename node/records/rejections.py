@@ -79,7 +79,9 @@ def resting_on(connection: Connection, uids: Sequence[str]) -> dict[str, int]:
 def to_retract(connection: Connection) -> list[str]:
     """Jobs whose verdict was withdrawn, whose objects left or may leave, and which have no note that rejects them."""
     query = select(TRIAGES.c.job_id).where(
-        TRIAGES.c.withdrawn_at.is_not(None), TRIAGES.c.report_uid != "", func.json_extract(TRIAGES.c.withdrawal, "$.note").is_(None)
+        TRIAGES.c.withdrawn_at.is_not(None),
+        TRIAGES.c.report_uid != "",
+        func.json_extract(TRIAGES.c.withdrawal, "$.note").is_(None),
     )
     return list(connection.execute(query).scalars().all())
 
