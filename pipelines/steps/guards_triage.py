@@ -39,7 +39,7 @@ _SAID: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "holes": (
         "{value:.2%} of the inner brain are air, bone or metal; allowed {high:.2%}.",
-        "An operation, or an injury.",
+        "Surgery, or an injury.",
     ),
     "brain_ml": ("The skull holds {value:.0f} mL; {low:g} to {high:g} mL are an adult's.", ""),
     "stretch": ("The head is {value:.2f} times out of proportion; allowed {high:g}.", "The spacing is wrong."),
@@ -48,15 +48,15 @@ _SAID: Final[Mapping[str, tuple[str, str]]] = {
     "covered": ("The scan covers {value:.0%} of the brain; {low:.0%} at least.", ""),
     "open_vault": (
         "A place on the skull is open by {value:.0%}; allowed {high:.0%}.",
-        "A bone flap, or part of a head.",
+        "A bone flap, or half a head.",
     ),
     "air_inside": (
         "{value:.1%} of the vault have air below the bone; allowed {high:.1%}.",
-        "An operation, or an injury.",
+        "Surgery, or an injury.",
     ),
     "bone_hu": ("The densest bone is of {value:.0f} HU; {low:g} to {high:g} HU are an adult's.", "A child, or metal."),
     "smeared": (
-        "The skull of a slice is {value:.0%} less dense than around it; allowed {high:.0%}.",
+        "A slice's skull is {value:.0%} less dense than those beside it; allowed {high:.0%}.",
         "The head moved.",
     ),
     "sinus_mm": (
@@ -64,7 +64,7 @@ _SAID: Final[Mapping[str, tuple[str, str]]] = {
         "Contrast agent was given.",
     ),
     "order": (
-        "A slice differs {value:.1f} times as much as its neighbours do; allowed {high:g}.",
+        "A slice differs {value:.1f} times as much as others do; allowed {high:g}.",
         "Slices are swapped.",
     ),
     "jump": ("A step between slices is {value:.1f} times that of others; allowed {high:g}.", "Slices are missing."),
