@@ -26,8 +26,9 @@ _STUCK_S: Final = 300.0  # an urgent set that nothing has happened to for so lon
 class Starting:
     """The assemblers of a worker. Between `__enter__` and `__exit__` urgent sets start by themselves.
 
-    ask:   as `Assembler` has it
-    clock: seconds since the epoch
+    ask:    as `Assembler` has it
+    beside: called several times a second, by another thread, while there are urgent lines
+    clock:  seconds since the epoch
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class Starting:
         precedence: Precedence,
         ask: Callable[[str, str], int | None] | None,
         clock: Callable[[], float],
+        beside: Callable[[], None] = lambda: None,
     ) -> None:
-        self._records, self._precedence, self._clock = records, precedence, clock
+        self._records, self._precedence, self._clock, self._beside = records, precedence, clock, beside
         self._triages = [name for name, one in pipelines.items() if one.triage is not None]
         urgency = Urgency(rules, pipelines)
         self._has_urgent, self._is_urgent = urgency.knows_any, OpenUrgency(records=records, urgency=urgency)
@@ -60,9 +62,10 @@ class Starting:
                 under_way = urgent.under_way(connection, self._triages)
             for set_id in under_way:  # of the worker before this one
                 self._precedence.expect(set_id)
-            thread = threading.Thread(target=self._run, name="urgent", daemon=True)
-            thread.start()
-            self._stack.callback(thread.join)
+            for name, step in (("urgent", self._freeze_and_start), ("beside", self._beside)):
+                thread = threading.Thread(target=self._run, args=(step,), name=name, daemon=True)
+                thread.start()
+                self._stack.callback(thread.join)
             self._stack.callback(self._closed.set)
         return self
 
@@ -73,7 +76,7 @@ class Starting:
         """Freeze what is complete and start what is frozen, as far as it does not start by itself.
 
         everything_is_here: the caller knows that no more will come
-        raises:             what broke the thread of the urgent ones
+        raises:             what broke a thread of the urgent ones
         """
         if self._broke is not None:
             raise self._broke
@@ -114,12 +117,15 @@ class Starting:
             with self._records.write() as connection:
                 sets.started(connection, set_id, run)
 
-    def _run(self) -> None:
+    def _freeze_and_start(self) -> None:
+        self._freeze_urgent(everything_is_here=False)
+        self._start_urgent()
+
+    def _run(self, step: Callable[[], None]) -> None:
         while not self._closed.wait(_LOOK_S):
             try:
-                self._freeze_urgent(everything_is_here=False)
-                self._start_urgent()
+                step()
             except BaseException as error:  # noqa: BLE001  a thread's edge: the worker's next look raises it
-                log.exception("urgent sets cannot be started")
+                log.exception("a thread of the urgent lines ended")
                 self._broke = error
                 return

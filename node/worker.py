@@ -68,7 +68,7 @@ class Worker:
         self._settings, self._progress, self._more = settings, progress, pipelines
         self._stack = ExitStack()
         self.eager: Eager | None = None
-        self._resume_at = 0.0
+        self._resume_at = self._say_at = 0.0
         self._everything_is_here = False
         self._known_answers_at = time.monotonic() + _KNOWN_ANSWERS_EVERY_S
         self._purge_at = time.monotonic() + 60.0  # not at once: what waits since the last stop goes first
@@ -136,6 +136,7 @@ class Worker:
             pipelines=pipelines,
             precedence=precedence,
             ask=archive_of(settings),
+            beside=self._beside,
             clock=time.time,
         )
         facts = {
@@ -307,11 +308,17 @@ class Worker:
         while True:
             if time.monotonic() - beaten >= signs.EVERY_S:
                 beaten = time.monotonic()
-                facts = {"engines_off": len(self.inference.off), standing.FACT: int(self._triages())}
-                signs.beat(self._settings.node.state, "worker", **facts)
+                signs.beat(self._settings.node.state, "worker", engines_off=len(self.inference.off))
             if stopping(_TICK_S):
                 return
             self.tick()
+
+    def _beside(self) -> None:
+        """What must not wait for a tick: an archive that a tick asks about a series may be silent for seconds."""
+        self.desk.notices.tick()
+        if time.monotonic() >= self._say_at:
+            self._say_at = time.monotonic() + signs.EVERY_S
+            signs.beat(self._settings.node.state, standing.PART, **{standing.FACT: int(self._triages())})
 
     def _triages(self) -> bool:
         """Whether there is a rule for triage whose engine is on, and no urgent case waits too long."""

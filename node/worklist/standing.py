@@ -5,7 +5,8 @@ from typing import Final
 from node import signs
 from node.settings import Settings
 
-FACT: Final = "triage"  # what the worker says of itself in its sign of life: 1 if triage is up
+PART: Final = "triage"  # the sign of life that a worker gives beside its own while it has a rule for triage
+FACT: Final = "up"  # what stands in it: 1 if triage is up
 
 
 def triage_is_up(settings: Settings, now: float | None = None) -> bool:
@@ -15,4 +16,4 @@ def triage_is_up(settings: Settings, now: float | None = None) -> bool:
 
     now: seconds since the epoch; the clock's if it is not given
     """
-    return bool(signs.last(settings.node.state, "worker", now=now).get(FACT, 0))
+    return bool(signs.last(settings.node.state, PART, now=now).get(FACT, 0))

@@ -331,9 +331,9 @@ def test_the_command_line_says_who_is_next_and_why(tmp_path: Path, empty: Path) 
             verdict(connection, "o0", "FLAG_RAISED", at=20.0, credit_s=600.0)
             other = workitems.of_study(connection, "1.2.5")[0]
             move(connection, other, State.IN_PROGRESS, other.attributes, at=30.0, claimed_by="READER")
-        signs.beat(state, "worker", triage=1)
+        signs.beat(state, "triage", up=1)
         found = worklist(settings, records, everything=False)
-        (state / "worker.alive").unlink()
+        (state / "triage.alive").unlink()
         down = worklist(settings, records, everything=False)
 
     assert [(one["study_uid"], one["place"], one["why"]) for one in found["items"]] == [
