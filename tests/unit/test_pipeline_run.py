@@ -16,6 +16,7 @@ from node.dicom import codes
 from pipelines import SHIPPED
 from pipelines.ct_denoise import CT_DENOISE
 from pipelines.ct_kernel import CT_KERNEL
+from pipelines.head_ct_triage import HEAD_CT_TRIAGE
 from pipelines.judging import check
 from pipelines.mr_postcontrast import MR_POSTCONTRAST
 from pipelines.mra_superres import MRA_SUPERRES
@@ -193,6 +194,7 @@ def test_the_shipped_pipelines_go_by_their_own_names() -> None:
         "ct-kernel": CT_KERNEL,
         "mr-postcontrast": MR_POSTCONTRAST,
         "mra-superres": MRA_SUPERRES,
+        "head-ct-triage": HEAD_CT_TRIAGE,
     }
     assert all(one.gives.kind in codes.OUTPUTS for one in SHIPPED.values())
     assert load_spec(CT_DENOISE.engine).inputs[0].name == CT_DENOISE.feed
