@@ -122,3 +122,21 @@ def apart(first: tuple[Pose, Scanned], second: tuple[Pose, Scanned], move: Matri
     left, _, right = np.linalg.svd(np.linalg.inv(wanted[:3, :3]) @ found[:3, :3])
     angle = np.degrees(np.arccos(np.clip((np.trace(left @ right) - 1.0) / 2.0, -1.0, 1.0)))
     return float(np.linalg.norm(((found - wanted) @ points)[:3], axis=0).mean()), float(angle)
+
+
+def header(**more: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Of a slice of a head of an adult, inside of all envelopes; `more` in the place of its values."""
+    return {
+        "Modality": ("CT",),
+        "ImageType": ("ORIGINAL", "PRIMARY", "AXIAL"),
+        "BodyPartExamined": ("HEAD",),
+        "KVP": ("120",),
+        "ConvolutionKernel": ("H30s",),
+        "SliceThickness": ("5",),
+        "PixelSpacing": ("0.9", "0.9"),
+        "Rows": ("270",),
+        "Columns": ("270",),
+        "PatientAgeGroup": ("ADULT",),
+        "ImageOrientationPatient": ("1", "0", "0", "0", "1", "0"),
+        **more,
+    }
