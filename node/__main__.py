@@ -325,7 +325,7 @@ def fetch(
 
 @app.command()
 def evaluate(
-    pipeline: Annotated[str, typer.Argument(help="ct-denoise, ct-kernel, mr-postcontrast, mra-superres or head-ct-triage.")],
+    pipeline: Annotated[str, typer.Argument(help="One that ships, as in ct-denoise or head-ct-triage.")],
     to: Annotated[Path | None, typer.Option(help="Folder for the plots; default: none are drawn.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the public data; default: ../shared/data.")] = None,
     as_json: AsJson = False,

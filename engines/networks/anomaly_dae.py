@@ -39,8 +39,8 @@ class AnomalyDae(nn.Module):
     mask:   (n, 1, 224, 192) float32, 1 in the brain
     place:  (n,) int64, the slice's index on the grid, 0 to 31
     returns: healthy (n, 1, 224, 192) HU, equal to the slice before any training; mean and sd of normal residuals,
-             shaped alike, HU, all 0 outside of the brain; distance (n,), root mean square of the whitened features of the encoder, near 1 in
-             normal slices, 0 without brain
+             shaped alike, HU, all 0 outside of the brain; distance (n,), root mean square of the whitened features of
+             the encoder, near 1 in normal slices, 0 without brain
     """
 
     atlas: Tensor

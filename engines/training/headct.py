@@ -12,7 +12,7 @@ from engines.training.head_labels import DATA
 from engines.training.headct_acquire import Affine, Protocol, Scan, acquire, drawn_protocol
 from engines.training.headct_anatomy import BRAIN, Anatomy, Mask, Matter, Volume, load
 from engines.training.headct_plan import BLOOD, Kind, inserted, planned
-from engines.training.headct_shape import Subject, drawn_looks, shaped
+from engines.training.headct_shape import Subject, drawn_looks, shaped, worn_looks
 from engines.training.headct_tissue import painted
 
 __all__ = ["BLOOD", "Case", "Kind", "abnormal_head", "case_of", "normal_head", "span"]
@@ -67,15 +67,17 @@ def normal_head(
     protocol: Protocol | None = None,
     thickness_mm: float | None = None,
     size: int = 512,
+    worn: bool = False,
     data: Path = DATA,
 ) -> Case:
     """One normal head, seconds.
 
     number:       1 to 6, or an `Anatomy` that is loaded
+    worn:         much wider ventricles and sulci than the map has
     protocol:     how it is scanned; None: drawn, with slices of `thickness_mm` and `size` pixels squared
     """
     anatomy = number if isinstance(number, Anatomy) else load(number, data)
-    subject = shaped(rng, anatomy, drawn_looks(rng))
+    subject = shaped(rng, anatomy, worn_looks(rng) if worn else drawn_looks(rng))
     hu = painted(rng, subject)
     how = protocol or drawn_protocol(rng, thickness_mm=thickness_mm, size=size)
     scan = acquire(rng, hu, how, span=span(subject))
@@ -112,6 +114,7 @@ def abnormal_head(
     protocol: Protocol | None = None,
     thickness_mm: float | None = None,
     size: int = 512,
+    worn: bool = False,
     data: Path = DATA,
 ) -> Case:
     """One head with a lesion.
@@ -122,7 +125,7 @@ def abnormal_head(
     raises:    ValueError for a kind without lesion
     """
     anatomy = number if isinstance(number, Anatomy) else load(number, data)
-    looks = drawn_looks(rng)
+    looks = worn_looks(rng) if worn else drawn_looks(rng)
     plan = planned(rng, anatomy, looks, kind, volume_ml)
     subject = shaped(rng, anatomy, looks if blank else plan.looks, None if blank else plan.push)
     hu = painted(rng, subject)

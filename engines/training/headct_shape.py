@@ -5,7 +5,7 @@ map is read once, at its nearest voxel.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -72,6 +72,14 @@ def drawn_looks(rng: np.random.Generator) -> Looks:
         sulci=float(np.clip(0.08 * older + 0.07 * rng.standard_normal(), -0.22, 0.22)),
         flipped=bool(rng.random() < 0.5),
     )
+
+
+def worn_looks(rng: np.random.Generator) -> Looks:
+    """An adult whose brain has shrunk, as at the end of the range that `drawn_looks` only touches: wide ventricles and
+    sulci. Normal for the age, and read as a defect of tissue by a network that never saw it."""
+    usual = drawn_looks(rng)
+    wider, deeper = float(rng.uniform(0.5, 5.5)), float(rng.uniform(0.05, 0.42))
+    return replace(usual, age=float(rng.uniform(65.0, 95.0)), ventricles_mm=wider, sulci=deeper)
 
 
 def shaped(rng: np.random.Generator, anatomy: Anatomy, looks: Looks, push: Pull | None = None) -> Subject:

@@ -2,6 +2,7 @@
 
     python -m engines.training.triage_cases CASES --count 40
     python -m engines.training.triage_cases CASES --count 40 --lesions
+    python -m engines.training.triage_cases CASES --count 30 --worn      brains that have shrunk; with --lesions, too
 
 Of heads 01 to 04 only; may be stopped and started again.
 """
@@ -49,21 +50,24 @@ def role_of(head: int) -> Role:
     return Role.CHOOSE if head in CHOOSE else Role.TRAIN
 
 
-def make(folder: Path, heads: Sequence[int], numbers: range, *, lesions: bool, data: Path = DATA) -> None:
+def make(
+    folder: Path, heads: Sequence[int], numbers: range, *, lesions: bool, worn: bool = False, data: Path = DATA
+) -> None:
     """Write cases of every head, normal or with lesions; those that exist are kept."""
     for number in numbers:
         for head in heads:
-            path = folder / f"{role_of(head)}_case_{number:04d}-{head}{'l' if lesions else ''}.npz"
+            path = folder / f"{role_of(head)}_case_{number:04d}-{head}{'w' * worn}{'l' * lesions}.npz"
             if not path.exists():
-                put(path, **kept(drawn(number, head, lesions=lesions, data=data)))
+                put(path, **kept(drawn(number, head, lesions=lesions, worn=worn, data=data)))
 
 
-def drawn(number: int, head: int, *, lesions: bool, data: Path = DATA) -> Case:
+def drawn(number: int, head: int, *, lesions: bool, worn: bool = False, data: Path = DATA) -> Case:
     """Case `number` of a head."""
     if not lesions:
-        return normal_head(np.random.default_rng([SEED + number, head]), head, size=SIZE, data=data)
-    rng = np.random.default_rng([LESION_SEED + number, head])
-    return abnormal_head(rng, head, KINDS[number % len(KINDS)], size=SIZE, data=data)
+        rng = np.random.default_rng([SEED + number, head, *[1] * worn])
+        return normal_head(rng, head, size=SIZE, worn=worn, data=data)
+    rng = np.random.default_rng([LESION_SEED + number, head, *[1] * worn])
+    return abnormal_head(rng, head, KINDS[number % len(KINDS)], size=SIZE, worn=worn, data=data)
 
 
 def kept(case: Case) -> dict[str, Any]:
@@ -107,11 +111,19 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=40, help="of each head")
     parser.add_argument("--lesions", action="store_true", help="heads with lesions, their kinds in turn")
+    parser.add_argument("--worn", action="store_true", help="brains that have shrunk")
     parser.add_argument("--data", type=Path, default=DATA)
     arguments = parser.parse_args()
     arguments.to.mkdir(parents=True, exist_ok=True)
     numbers = range(arguments.first, arguments.first + arguments.count)
-    make(arguments.to, arguments.heads, numbers, lesions=arguments.lesions, data=arguments.data)
+    make(
+        arguments.to,
+        arguments.heads,
+        numbers,
+        lesions=arguments.lesions,
+        worn=arguments.worn,
+        data=arguments.data,
+    )
 
 
 if __name__ == "__main__":
