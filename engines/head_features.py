@@ -20,6 +20,7 @@ NAMES: Final = (
     "z_negative_p995",
 )
 BRIGHT_Z, DARK_Z = 4.0, -3.0
+FLUID_HU: Final = 10.0  # of a smooth image: CSF has 5; oedema and infarcts of the first days have more
 CSF_HU: Final = 15.0  # below it the voxels of a smooth image are CSF
 DENSE_HU: Final = (50.0, 90.0)  # of fresh blood
 SEEN_HU: Final = (-100.0, 200.0)  # what the network is fed; more is bone, calcification or metal
@@ -72,12 +73,17 @@ def z_map(stack: HeadStack, healthy: Array, mean: Array, sd: Array) -> Array:
     """(32, 224, 192): how far each place is from what the network thinks healthy, in normal SDs; + is denser.
 
     healthy, mean, sd: (32, 224, 192) HU, as the engine gives them
-    returns:           (median5(hu - healthy) - mean) / sd within the mask eroded by 2 px, 0 elsewhere
+    returns:           (median5(hu - healthy) - mean) / sd within the mask eroded by 2 px, 0 elsewhere, and where it is
+                       below 0 in fluid
     """
     chosen = inner(stack.mask)
     shown = np.clip(stack.hu, *SEEN_HU)
     residual = median5(np.where(stack.mask, shown - healthy, np.float32(0.0)), chosen)
-    made: Array = np.where(chosen, (residual - mean) / np.maximum(sd, np.float32(0.25)), np.float32(0.0))
+    z = (residual - mean) / np.maximum(sd, np.float32(0.25))
+    # Fluid where the network expects tissue: ventricles and sulci of a brain that has shrunk. Oedema and an infarct
+    # that anybody would hurry for are denser; how much fluid there is in all is a figure of its own.
+    fluid = median5(shown, chosen) < FLUID_HU
+    made: Array = np.where(chosen & ~(fluid & (z < 0.0)), z, np.float32(0.0))
     return made
 
 

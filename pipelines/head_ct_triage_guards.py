@@ -3,7 +3,7 @@
 from pipelines.steps.guards_triage import TriageLimits
 
 LIMITS = TriageLimits(
-    engine_sha256="371f5a77d4b864165762ccf180500ad768c12d7abe43b751fb4c5cd31da9e291",
+    engine_sha256="b77dc39b155ae499dd0dad6fddbb395e59d844a3963a1b6bbe40ad1e06171b02",
     known={
         "air_hu": (-14.0, 14.0),
         "brain_hu": (20.0, 41.0),
@@ -26,6 +26,6 @@ LIMITS = TriageLimits(
         "rings_hu": (0.0, 2.1),
         "waves_hu": (0.0, 7.7),
     },
-    least_rise=0.96,
-    most_gain=0.75,
+    least_rise=0.84,
+    most_gain=0.72,
 )

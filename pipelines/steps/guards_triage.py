@@ -106,16 +106,16 @@ def inputs(figures: Mapping[str, float], limits: TriageLimits) -> tuple[Finding,
 def probe(engine: Engine, stack: HeadStack, seen: Look, score: Score, limits: TriageLimits) -> Finding:
     """E-6: with 5 mL of 65 HU put into the patient's own brain, the score must rise; the probe leaves no trace.
 
-    Judged of heads that were not flagged: in the others something was seen. raises: as the engine
+    Of a flagged head something was seen: beside a large lesion a small probe adds little. raises: as the engine
     """
     rise = rise_of(engine, stack, seen, score)
     flagged = score.probability(seen.logit) >= score.threshold
     name, limit = "probe_rise", limits.least_rise
     if rise is None:
         text = "There is no quiet place in the brain for a probe: nobody knows whether a lesion would have been seen."
-        return _finding(name, None, limit, Verdict.CAUTION if flagged else Verdict.REJECT, text)
+        return _finding(name, None, limit, Verdict.PASS if flagged else Verdict.REJECT, text)
     text = f"A probe of {PROBE_ML:g} mL and {PROBE_HU:g} HU raises the logit by {rise:.2f}; {limit:g} at least."
-    verdict = Verdict.PASS if rise >= limit else Verdict.CAUTION if flagged else Verdict.REJECT
+    verdict = Verdict.PASS if rise >= limit or flagged else Verdict.REJECT
     return _finding(name, rise, limit, verdict, text)
 
 
