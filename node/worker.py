@@ -7,6 +7,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Final
@@ -97,12 +98,14 @@ class Worker:
             )
         triages = {one.engine for one in pipelines.values() if one.triage is not None}
         urgent, nice = None, 0
+        warmer = stack.enter_context(ThreadPoolExecutor(2, "warm"))  # children load their libraries beside the engines
+        warming = []
         if triages:
             nice = _NICE
             urgent = stack.enter_context(contextlib.closing(app.decoder_of(settings)))
-            urgent.warm(*_WARM_FOR_TRIAGE)
+            warming.append(warmer.submit(urgent.warm, *_WARM_FOR_TRIAGE))
         child = stack.enter_context(contextlib.closing(app.decoder_of(settings, nice=nice, urgent=urgent)))
-        child.warm()
+        warming.append(warmer.submit(child.warm))
         pool = stack.enter_context(contextlib.closing(app.pool_of(settings, keep=triages)))
         precedence = Precedence()
         self.inference = Inference(
@@ -119,6 +122,8 @@ class Worker:
             log.warning("an engine's server is away; jobs wait for it", reason=str(error))
         except EngineError as error:
             raise BadSetting(error.message, fix=error.fix) from error
+        for one in warming:
+            one.result()
         log.info("engines loaded", backend=settings.engines.backend, bytes=pool.loaded, off=sorted(self.inference.off))
         deliverer = Deliverer(
             self.records,

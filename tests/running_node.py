@@ -91,7 +91,11 @@ class RunningNode:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:  # else it would go on beside all tests that follow
+            self.stop()
+            raise
         return self
 
     def __exit__(
