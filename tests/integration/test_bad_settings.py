@@ -47,7 +47,8 @@ def bad_ae_title(folder: Path, raw: dict[str, Any]) -> str:
 
 def unknown_pipeline(folder: Path, raw: dict[str, Any]) -> str:
     raw["rules"][0]["pipeline"] = "ct-denoize"
-    return r"A rule names pipeline 'ct-denoize'\. Known are ct-denoise, ct-kernel, mr-postcontrast, mra-superres\."
+    known = "ct-denoise, ct-kernel, head-ct-triage, mr-postcontrast, mra-superres"
+    return rf"A rule names pipeline 'ct-denoize'\. Known are {known}\."
 
 
 def unknown_target(folder: Path, raw: dict[str, Any]) -> str:

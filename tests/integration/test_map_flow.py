@@ -242,14 +242,8 @@ def settings(folder: Path, *, map_wanted: bool, pipeline: str = "mr-with-map") -
     return parse(raw, source="the test")
 
 
-def test_a_rule_that_nothing_can_fulfil_is_said_before_a_port_opens(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rule_that_nothing_can_fulfil_is_said_before_a_port_opens(tmp_path: Path) -> None:
     assert app.pipelines_of(settings(tmp_path, map_wanted=True), [PIPELINE])
     with pytest.raises(BadSetting, match="ct-denoise makes none"):
         app.pipelines_of(settings(tmp_path, map_wanted=True, pipeline="ct-denoise"), [PIPELINE])
-
-    monkeypatch.setattr("node.processing.asked_maps.find_spec", lambda name: None)
-    with pytest.raises(BadSetting, match='extra "mr"'):
-        app.pipelines_of(settings(tmp_path, map_wanted=True), [PIPELINE])
     assert app.pipelines_of(settings(tmp_path, map_wanted=False), [PIPELINE])
