@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.training.head_labels import smooth_field
-from engines.training.headct_anatomy import BRAIN, Matter, Volume, at, distance
+from engines.training.headct_anatomy import BRAIN, Matter, Volume, at
 from engines.training.headct_shape import Subject, doubled, halved
 
 HU = {
@@ -200,8 +200,3 @@ def _falx(rng: np.random.Generator, subject: Subject, hu: Volume) -> None:
     centre = sheet[int(rng.integers(len(sheet)))]
     near = sheet[np.linalg.norm(sheet - centre, axis=1) < rng.uniform(4.0, 12.0)]
     hu[tuple(near.T)] = float(rng.uniform(65.0, 250.0))
-
-
-def skull_distance(subject: Subject, reach: int) -> Volume:
-    """mm from the inner table inwards, `reach` + 1 where farther; 0 outside. (z, y, x)"""
-    return distance(~subject.content, reach) * subject.content

@@ -175,10 +175,7 @@ class Outputs:
         return self.spool.out / job_id[:2] / job_id
 
     def _keep(self, job: Mapping[str, Any], reply: Mapping[str, Any], forms: Mapping[str, str]) -> None:
-        made = [
-            {**{k: v for k, v in instance.items() if k != "path"}, "file": self._relative(instance["path"])}
-            for instance in reply["instances"]
-        ]
+        made = rows_of(reply, self.spool)
         with self.records.write() as connection:
             jobs.note(connection, job["id"], at=self.clock(), generation=job["generation"])
             jobs.finish_derive(
@@ -218,9 +215,6 @@ class Outputs:
             )
         return found
 
-    def _relative(self, path: str) -> str:
-        return str(Path(path).relative_to(self.spool.root))
-
     def _series_number(self, job: Mapping[str, Any], pipeline: Pipeline) -> int:
         return self._number(job, "series_number", codes.OUTPUTS[pipeline.gives.kind].series_code)
 
@@ -233,9 +227,22 @@ class Outputs:
             if (known := jobs.get(connection, job["id"])[column]) is not None:
                 return int(known)
             source = sets.members(connection, job["set_id"])[0]
-            text = source.header.get("SeriesNumber", ("",))
-            number = int(text[0]) if text and text[0].lstrip("+-").isdigit() else None
+            number = number_of(source.header)
             taken = jobs.series_numbers(connection, source.study_uid)
             given = deriving.series_number(number, code, taken)
             jobs.note(connection, job["id"], at=self.clock(), **{column: given})
         return given
+
+
+def rows_of(reply: Mapping[str, Any], spool: Spool) -> list[dict[str, Any]]:
+    """What a writer in the child replied of its objects, as rows of results: with files below the spool."""
+    return [
+        {**{k: v for k, v in one.items() if k != "path"}, "file": str(Path(one["path"]).relative_to(spool.root))}
+        for one in reply["instances"]
+    ]
+
+
+def number_of(header: Mapping[str, Sequence[str]]) -> int | None:
+    """Series Number (0020,0011) of a source; None where it has none that is a number."""
+    text = next(iter(header.get("SeriesNumber", ())), "")
+    return int(text) if text.lstrip("+-").isdigit() else None

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from node.dicom import codes, uids
 from node.dicom.triage_codes import FORMS
 from node.log import log
 from node.prepared import Prepared
+from node.processing.outputs import number_of, rows_of
 from node.records import deliveries, jobs, sets, triages
 from node.records.database import Records
 from node.spool import Spool
@@ -156,8 +157,8 @@ class TriageOutputs:
             "image_type": list(row.image_type),
             "marker": pipeline.gives.marker,
             "synthetic": row.synthetic,
-            "derivation": _plain(row.derivation),
-            "purpose": _plain(row.purpose),
+            "derivation": asdict(row.derivation),
+            "purpose": asdict(row.purpose),
             "operation": pipeline.gives.operation,
             "elements": dict(pipeline.gives.elements),
             "note": pipeline.gives.note,
@@ -185,8 +186,7 @@ class TriageOutputs:
             given = dict(jobs.get(connection, job["id"])["numbers"])
             if missing := [form for form in forms if form not in given]:
                 source = sets.members(connection, job["set_id"])[0]
-                text = next(iter(source.header.get("SeriesNumber", ())), "")
-                number = int(text) if text.lstrip("+-").isdigit() else None
+                number = number_of(source.header)
                 taken = jobs.series_numbers(connection, source.study_uid)
                 for form in missing:
                     given[form] = deriving.series_number(number, SERIES_CODES[form], taken)
@@ -195,13 +195,7 @@ class TriageOutputs:
         return {form: given[form] for form in forms}
 
     def _keep(self, job: Mapping[str, Any], reply: Mapping[str, Any], generation: int) -> None:
-        made = [
-            {
-                **{k: v for k, v in one.items() if k != "path"},
-                "file": str(Path(one["path"]).relative_to(self.spool.root)),
-            }
-            for one in reply["instances"]
-        ]
+        made = rows_of(reply, self.spool)
         with self.records.write() as connection:
             jobs.note(connection, job["id"], at=self.clock(), generation=generation)
             jobs.finish_derive(
@@ -213,7 +207,3 @@ class TriageOutputs:
                 results=made,
                 every_form=True,
             )
-
-
-def _plain(code: codes.Code) -> dict[str, str]:
-    return {"value": code.value, "scheme": code.scheme, "meaning": code.meaning}

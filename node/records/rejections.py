@@ -1,7 +1,6 @@
 """Notes that take images back, and the verdicts that rest on such images."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.sqlite import insert
@@ -84,9 +83,3 @@ def to_retract(connection: Connection) -> list[str]:
         func.json_extract(TRIAGES.c.withdrawal, "$.note").is_(None),
     )
     return list(connection.execute(query).scalars().all())
-
-
-def of_study(connection: Connection, study_uid: str) -> list[dict[str, Any]]:
-    """Every note of a study, the oldest first."""
-    rows = connection.execute(select(REJECTIONS).where(REJECTIONS.c.study_uid == study_uid).order_by(REJECTIONS.c.at))
-    return [dict(row) for row in rows.mappings().all()]

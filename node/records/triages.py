@@ -43,12 +43,6 @@ def of_study(connection: Connection, study_uid: str) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(query).mappings().all()]
 
 
-def of_series(connection: Connection, series_uid: str) -> list[dict[str, Any]]:
-    """The same of one series of images."""
-    query = select(TRIAGES).where(TRIAGES.c.series_uid == series_uid).order_by(TRIAGES.c.decided_at)
-    return [dict(row) for row in connection.execute(query).mappings().all()]
-
-
 def newest(connection: Connection, *, limit: int) -> list[dict[str, Any]]:
     """The newest verdicts."""
     rows = connection.execute(select(TRIAGES).order_by(TRIAGES.c.decided_at.desc()).limit(limit))
