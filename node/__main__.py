@@ -123,12 +123,18 @@ def conformance(settings: SettingsFile = USUAL_SETTINGS) -> None:
 
 
 @app.command()
-def check(settings: SettingsFile = USUAL_SETTINGS, as_json: AsJson = False) -> None:
+def check(
+    settings: SettingsFile = USUAL_SETTINGS,
+    local: Annotated[
+        bool, typer.Option("--local", help="Only whether the node here runs and serves: for health checks.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Settings, disk, engines, peers, licences and clock: all green, or why not."""
     from node.commands.check import check as run_check
 
     lines = []
-    for line in run_check(settings):
+    for line in run_check(settings, local=local):
         lines.append(line)
         if not as_json:
             _out.print(texts.check_line(line))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from engines.backends import describe, open_engine
 from engines.engine import EngineError
 from engines.parity import require
 from node import app
-from node.commands.run import alive
+from node.commands.run import alive, faults
 from node.errors import NodeError
 from node.peers.dimse import query as dimse_query
 from node.peers.dimse.connect import Address
@@ -28,6 +29,7 @@ from node.worklist.tellers import teller
 from pipelines.pipeline import Pipeline
 
 _EARLIEST: Final = 1_767_225_600  # 2026-01-01: a clock before the software itself is wrong
+_PAGE_S: Final = 5.0
 _TENSORRT: Final = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx-cu13")
 
 
@@ -40,8 +42,12 @@ class Line:
     text: str
 
 
-def check(settings_file: Path) -> Iterator[Line]:
-    """Look at settings, disk, engines, receiver, destinations, licences and clock, one after the other."""
+def check(settings_file: Path, *, local: bool = False) -> Iterator[Line]:
+    """Look at settings, disk, engines, receiver, destinations, licences and clock, one after the other.
+
+    local: what a supervisor of services asks every half minute: does the node on this machine serve? Nobody else is
+           called, since a PACS that is down is no reason to restart the node, and no engine is loaded a second time
+    """
     try:
         settings = load(settings_file)
         pipelines = app.pipelines_of(settings)
@@ -58,6 +64,10 @@ def check(settings_file: Path) -> Iterator[Line]:
             what="peers", good=False, text="No peer may send: add a [[peers]] table for each scanner or archive."
         )
     yield from _disk(settings)
+    if local:
+        yield from _serving(settings)
+        yield _clock()
+        return
     yield from _engines(settings, pipelines)
     yield from _receiver(settings)
     address, carriers = app.address_of(settings), app.carriers_of(settings)
@@ -72,11 +82,36 @@ def check(settings_file: Path) -> Iterator[Line]:
     yield from _by_http(settings)
     yield from _told(settings)
     yield from _licences()
+    yield _clock()
+
+
+def _clock() -> Line:
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
-    yield Line(
+    return Line(
         what="clock", good=now > _EARLIEST, text=shown if now > _EARLIEST else f"{shown} is too early; set the clock."
     )
+
+
+def _serving(settings: Settings) -> Iterator[Line]:
+    """What the running parts say of themselves, as readiness does, and whether the page answers."""
+    found = faults(settings)
+    for what, text in found.items():
+        yield Line(what=what, good=False, text=text)
+    if not found:
+        yield Line(what="parts", good=True, text="all of them serve")
+    said = alive(settings, "page")
+    host = settings.page.host if settings.page.host not in ("0.0.0.0", "::") else "localhost"  # noqa: S104  not bound
+    try:
+        if not said:
+            raise ConnectionError("is not running")
+        with closing(HTTPConnection(host, said["port"], timeout=_PAGE_S)) as connection:
+            connection.request("GET", "/health/live")
+            status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        yield Line(what="page", good=False, text=str(error))
+        return
+    yield Line(what="page", good=status == 200, text=f"answered {status} on port {said['port']}")
 
 
 def _engines(settings: Settings, pipelines: Mapping[str, Pipeline]) -> Iterator[Line]:

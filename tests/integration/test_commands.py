@@ -77,6 +77,22 @@ def test_check_says_which_destination_is_down_and_fails(run: Run, tmp_path: Path
     assert "Check host and port" in bad[0]["text"]
 
 
+def test_the_health_check_asks_this_machine_only(run: Run, tmp_path: Path) -> None:
+    """A PACS that is down is no reason to restart the node; a node that does not serve is."""
+    raw = settings_for(tmp_path, destinations=[run.storescp])
+    raw["destinations"][0]["port"] = free_port()
+    raw["node"]["state"] = str(run.node.settings.node.state)
+    status, said, trouble = cli("check", "--local", "-c", write_toml(tmp_path / "other.toml", raw))
+    assert (status, trouble) == (0, "")
+    assert "parts: all of them serve" in said
+    assert "storescp" not in said
+
+    raw["node"]["state"] = str(tmp_path / "nobody")
+    status, said, _ = cli("check", "--local", "-c", write_toml(tmp_path / "nobody.toml", raw), "--json")
+    bad = {line["what"] for line in json.loads(said)["lines"] if line["good"] is False}
+    assert (status, bad) == (1, {"receiver", "worker", "page"})
+
+
 def test_jobs_lists_what_was_made(run: Run) -> None:
     status, said, _ = cli("jobs", "-c", run.node.file)
     assert status == 0
