@@ -95,6 +95,9 @@ def _clock() -> Line:
 
 def _serving(settings: Settings) -> Iterator[Line]:
     """What the running parts say of themselves, as readiness does, and whether the page answers."""
+    if not settings.node.state.exists():
+        yield Line(what="parts", good=False, text="the node has never run here; start it with `imaging-node run`")
+        return
     found = faults(settings)
     for what, text in found.items():
         yield Line(what=what, good=False, text=text)

@@ -90,6 +90,12 @@ def test_the_health_check_asks_this_machine_only(run: Run, tmp_path: Path) -> No
     raw["node"]["state"] = str(tmp_path / "nobody")
     status, said, _ = cli("check", "--local", "-c", write_toml(tmp_path / "nobody.toml", raw), "--json")
     bad = {line["what"] for line in json.loads(said)["lines"] if line["good"] is False}
+    assert (status, bad) == (1, {"parts"})
+
+    with RunningNode(tmp_path, settings_for(tmp_path)) as node:
+        pass
+    status, said, _ = cli("check", "--local", "-c", node.file, "--json")
+    bad = {line["what"] for line in json.loads(said)["lines"] if line["good"] is False}
     assert (status, bad) == (1, {"receiver", "worker", "page"})
 
 
