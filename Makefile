@@ -4,6 +4,7 @@
 # make test-train  the tests that need the extra `train` (torch, scikit-image), in an environment of their own
 # make lint    what pre-commit and CI run
 # make bench   times beside DCMTK and Orthanc
+# make papers  what IT asks for, written anew: SBOM, licences, statement and port sheet of the example (deploy/papers/)
 # make lock    writes deploy/lock/ anew from pyproject.toml
 # make clean   removes what the targets above made
 # Every target sets itself up; the second call only does what is left.
@@ -21,7 +22,7 @@ PROJECT := $(PIP) install --no-deps --no-build-isolation --editable .
 COMPILE := build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --build-deps-for=editable --strip-extras \
 	--no-annotate --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: demo mr test test-train lint bench lock peers clean
+.PHONY: demo mr test test-train lint bench papers lock peers clean
 
 demo: .venv/.runtime
 	$(BIN)/imaging-node demo
@@ -42,6 +43,9 @@ lint: .venv/.test
 
 bench: .venv/.test peers
 	$(BIN)/python -m tests.bench
+
+papers: .venv/.test
+	$(BIN)/python deploy/papers/build/make.py
 
 peers:
 	@deploy/setup-peers.sh

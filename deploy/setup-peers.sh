@@ -15,6 +15,8 @@ peers=(
   "ojph_compress:openjph-tools:High-Throughput JPEG 2000 written by another encoder"
   "openssl:openssl:TLS"
   "promtool:prometheus:validity of the metrics page"
+  "amtool:prometheus-alertmanager:alerts that reach a person"
+  "shellcheck:shellcheck:the scripts of the installation"
   "strace:strace:order of the system calls behind Success"
 )
 
@@ -51,8 +53,8 @@ else
       >"$log" 2>&1 || why[$package]="apt-get could not install $package: $(grep -m1 '^E:' "$log")"
   done
   rm -f "$log"
-  # Those two are services. What Debian starts is not ours to stop.
-  for package in orthanc prometheus; do
+  # Those are services. What Debian starts is not ours to stop.
+  for package in orthanc prometheus prometheus-alertmanager; do
     [[ " ${packages[*]} " == *" $package "* && -z ${why[$package]:-} ]] || continue
     echo "Debian may have started the service $package; the tests run their own on other ports." \
       "To end it: sudo systemctl disable --now $package"
