@@ -6,11 +6,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from node import notify
 from node.log import log
 
 EXIT_BAD_SETTING: Final = 2  # a part that ends with this will not do better next time
@@ -24,10 +25,20 @@ class Supervisor:
     settings:    the file that every part reads
     environment: of every part
     parts:       by name, what follows `imaging-node run` on the command line of each
+    serves:      whether every part does; asked until it is so, and then systemd is told
     """
 
-    def __init__(self, settings: Path, environment: Mapping[str, str], parts: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        settings: Path,
+        environment: Mapping[str, str],
+        parts: Mapping[str, Sequence[str]],
+        *,
+        serves: Callable[[], bool],
+    ) -> None:
         self._settings, self._environment, self._parts = settings, dict(environment), dict(parts)
+        self._serves, self._told = serves, False
+        self._of_parts = {name: value for name, value in environment.items() if name != notify.SOCKET}
         self._stopping = threading.Event()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
@@ -46,7 +57,11 @@ class Supervisor:
                 if status:
                     self._stopping.set()
                     break
+            if not self._told and self._serves():
+                self._told = True
+                notify.tell(self._environment, "READY=1")
             self._stopping.wait(0.05)
+        notify.tell(self._environment, "STOPPING=1")
         self._end_all()
         return status
 
@@ -80,7 +95,7 @@ class Supervisor:
                 "--parent",
                 str(os.getpid()),
             ]
-            self._processes[part] = subprocess.Popen(command, env=self._environment)  # noqa: S603  our own interpreter
+            self._processes[part] = subprocess.Popen(command, env=self._of_parts)  # noqa: S603  our own interpreter
             self._started[part] = now
         return 0
 

@@ -52,7 +52,12 @@ def node(settings_file: Path) -> int:
             for slot in _slots(settings)
         }
         parts |= {name: [name] for name in ("worker", "page", *(("web",) if settings.takes_by_http else ()))}
-        return Supervisor(settings_file, app.child_environment(settings), parts).run()
+        environment = app.child_environment(settings)
+        return Supervisor(settings_file, environment, parts, serves=lambda: _serves(settings)).run()
+
+
+def _serves(settings: Settings) -> bool:
+    return not silent(settings) and bool(alive(settings, "page"))
 
 
 def _backend_runs(settings: Settings, settings_file: Path, names: Iterable[str]) -> None:
@@ -193,10 +198,15 @@ def alive(settings: Settings, name: str) -> dict[str, int]:
     return signs.last(settings.node.state, name)
 
 
+def silent(settings: Settings) -> list[str]:
+    """The parts that do not run, or not yet. The page is none of them: it is what tells of the others."""
+    parts = ("receiver", "worker", *(("web",) if settings.takes_by_http else ()))
+    return [name for name in parts if not alive(settings, name)]
+
+
 def faults(settings: Settings) -> dict[str, str]:
     """What keeps the node from serving, by part."""
-    parts = ("receiver", "worker", *(("web",) if settings.takes_by_http else ()))
-    found = {name: "is not running" for name in parts if not alive(settings, name)}
+    found = dict.fromkeys(silent(settings), "is not running")
     if count := alive(settings, "worker").get("engines_off"):
         found["engines"] = f"{count} off: they missed their recorded cases"
     if not app.spool_of(settings).has_room(0):
