@@ -242,6 +242,48 @@ def discard(
 
 
 @app.command()
+def pause(
+    pipeline: Annotated[list[str] | None, typer.Argument(help="Pipelines, as in the rules.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every pipeline that a rule names.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Only say what is paused.")] = False,
+    by: Annotated[str, typer.Option(help="Who decides.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; names no patient.")] = "",
+    settings: SettingsFile = USUAL_SETTINGS,
+    as_json: AsJson = False,
+) -> None:
+    """Stop what a pipeline makes and sends. What comes in is taken and waits for `resume`; nothing is lost."""
+    from node.commands import pausing
+    from node.settings import load
+
+    rules = {rule.pipeline for rule in load(settings).rules}
+    names = rules if everything else set(pipeline or ())
+    if not names and not listed:
+        raise BadSetting("No pipeline was named.", fix="Name one, or say --all or --list.")
+    with _records(settings) as records:
+        found = pausing.standing(records) if listed else pausing.pause(records, names, rules, by=by, why=reason)
+    _print(found, as_json=as_json, text=pausing.text)
+
+
+@app.command()
+def resume(
+    pipeline: Annotated[list[str] | None, typer.Argument(help="Pipelines; none with --all.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every one that is paused.")] = False,
+    by: Annotated[str, typer.Option(help="Who decides.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; names no patient.")] = "",
+    settings: SettingsFile = USUAL_SETTINGS,
+    as_json: AsJson = False,
+) -> None:
+    """Let paused pipelines go on; what waited is made and sent. The running node picks it up."""
+    from node.commands import pausing
+
+    if not pipeline and not everything:
+        raise BadSetting("No pipeline was named.", fix="Name one, or say --all.")
+    with _records(settings) as records:
+        found = pausing.resume(records, () if everything else set(pipeline or ()), by=by, why=reason)
+    _print(found, as_json=as_json, text=pausing.text)
+
+
+@app.command()
 def withdraw(
     job: Annotated[str, typer.Argument(help="The start of a job's id, as in `imaging-node flags`.")],
     by: Annotated[str, typer.Option(help="Who decides.")],

@@ -5,6 +5,7 @@
     │   └── EngineAway  the server that runs the network does not answer; jobs wait for it
     ├── Hold         a person looks: the result exists but must not leave
     │   ├── EngineOff  the engine no longer gives its known answers; nothing was made
+    │   ├── Paused     a person paused the pipeline; the job goes on when it is resumed
     │   └── NotRegistered  a series could not be brought to the grid of another in a way that is believed
     ├── Refuse       failed for good: this input or this object will never pass
     └── BadSetting   the node does not start; the message says what to change
@@ -51,6 +52,10 @@ class EngineOff(Hold):
 
 class NotRegistered(Hold):
     """A series was not brought to the grid of another one: the motion found for it is not believed."""
+
+
+class Paused(Hold):
+    """A person paused the pipeline of this job; it goes on when the pipeline is resumed."""
 
 
 class Refuse(NodeError):

@@ -19,7 +19,7 @@ from typing import Any, Final
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 from dbos import error as dbos_error
 
-from node.errors import EngineOff, Hold, NodeError, NotRegistered, Refuse, Retry
+from node.errors import EngineOff, Hold, NodeError, NotRegistered, Paused, Refuse, Retry
 from node.log import log
 from node.prepared import Prepared
 from node.processing import Work
@@ -214,6 +214,8 @@ def _verdict(error: Exception) -> tuple[str, str, str]:
     """The state that a fault leaves a job with, its cause from a closed set, and the reason in words."""
     if isinstance(error, dbos_error.DBOSMaxStepRetriesExceeded) and error.errors:
         error = error.errors[-1]
+    if isinstance(error, Paused):
+        return JobState.PAUSED, "paused", str(error)
     if isinstance(error, EngineOff):
         return JobState.HELD, "engine_off", str(error)
     if isinstance(error, NotRegistered):

@@ -34,7 +34,7 @@ from node.processing.routing import Router
 from node.processing.triage_outputs import TriageOutputs
 from node.processing.triaging import Triaging
 from node.purge import purge
-from node.records import commitments, deliveries, jobs
+from node.records import commitments, deliveries, jobs, pauses
 from node.records.database import Records, url
 from node.settings import Settings
 from node.stages.deliver import Deliverer
@@ -259,10 +259,14 @@ class Worker:
         self._everything_is_here |= everything_is_here
         self.starting.look(everything_is_here=everything_is_here)
         with self.records.read() as connection:
-            released = jobs.to_release(connection)
+            released, going_on = jobs.to_release(connection), pauses.to_go_on(connection)
         self.desk.tick()
         for job_id, times in released:
             flow.start_job(job_id, f"released-{times}")
+        for job_id, times, paused_at in going_on:
+            flow.start_job(job_id, f"resumed-{times}")
+            with self.records.write() as connection:
+                pauses.gone_on(connection, job_id, paused_at=paused_at, at=time.time())
         for ready in self.router.ready(everything_is_here=self._everything_is_here):
             flow.start_job(ready.job_id, str(ready.run))
             self.router.started(ready)
@@ -326,6 +330,10 @@ class Worker:
             signs.beat(self._settings.node.state, standing.PART, **{standing.FACT: int(self._triages())})
 
     def _triages(self) -> bool:
-        """Whether there is a rule for triage whose engine is on, and no urgent case waits too long."""
-        engines = {one.engine for one in self.router.pipelines.values() if one.triage is not None}
+        """Whether a rule for triage is not paused, its engine is on, and no urgent case waits too long."""
+        with self.records.read() as connection:
+            paused = {one.pipeline for one in pauses.every(connection)}
+        engines = {
+            one.engine for name, one in self.router.pipelines.items() if one.triage is not None and name not in paused
+        }
         return bool(engines - self.inference.off.keys()) and not self.starting.is_stuck()

@@ -11,7 +11,7 @@ from node.worklist import withdraw as withdrawing
 from pipelines.report import Report
 
 _MOST_CHARACTERS: Final = 400
-_DISCARDABLE: Final = (JobState.HELD, JobState.REFUSED, JobState.FAILED, JobState.DEAD)
+_DISCARDABLE: Final = (JobState.HELD, JobState.REFUSED, JobState.FAILED, JobState.DEAD, JobState.PAUSED)
 
 
 def release(records: Records, key: str, *, by: str, why: str) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def release(records: Records, key: str, *, by: str, why: str) -> dict[str, Any]:
     returns: job (its id) and findings (the names that are let pass)
     raises:  BadSetting if there is no such job, or no check held it
     """
-    _words(by, why)
+    require_words(by, why)
     with records.write() as connection:
         job = _job(jobs.by_prefix(connection, key), key)
         report = Report.from_json(job["report"]) if job["report"] else None
@@ -37,7 +37,7 @@ def release(records: Records, key: str, *, by: str, why: str) -> dict[str, Any]:
 
 def discard(records: Records, key: str, *, by: str, why: str) -> dict[str, Any]:
     """End a job that will not be delivered; nothing of it leaves, whatever is replayed. As `release`."""
-    _words(by, why)
+    require_words(by, why)
     with records.write() as connection:
         job = _job(jobs.by_prefix(connection, key), key)
         if job["state"] not in _DISCARDABLE:
@@ -54,7 +54,7 @@ def withdraw(records: Records, key: str, *, by: str, why: str) -> dict[str, Any]
     returns: job (its id) and channels (those that are told, by name)
     raises:  BadSetting if there is no such job, or no verdict of it that holds
     """
-    _words(by, why)
+    require_words(by, why)
     with records.write() as connection:
         job = _job(jobs.by_prefix(connection, key), key)
         if not withdrawing.withdraw(connection, job["id"], by=by, why=why, at=time.time()):
@@ -69,7 +69,8 @@ def _job(found: dict[str, Any] | None, key: str) -> dict[str, Any]:
     return found
 
 
-def _words(by: str, why: str) -> None:
+def require_words(by: str, why: str) -> None:
+    """Who decides, and why, have to be said. Raises BadSetting."""
     for name, text in (("--by", by), ("--reason", why)):
         if not text.strip() or len(text) > _MOST_CHARACTERS or not text.isprintable():
             raise BadSetting(f"{name} needs 1 to {_MOST_CHARACTERS} printable characters.", fix="Say who and why.")

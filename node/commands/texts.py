@@ -13,6 +13,7 @@ from pipelines.report import Report, Verdict
 
 _COLOURS = {
     "delivered": "green",
+    "paused": "yellow",
     "held": "yellow",
     "refused": "yellow",
     "discarded": "yellow",

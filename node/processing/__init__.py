@@ -26,7 +26,7 @@ from node.processing.parts import SetPart
 from node.processing.registrations import frames_of_reference, tell_registration
 from node.processing.routing import Router
 from node.processing.triaging import Triaging
-from node.records import deliveries, jobs, sets
+from node.records import deliveries, jobs, pauses, sets
 from node.records.database import Records
 from node.records.states import DispatchState, JobState, SetState
 from node.stages import check as checking
@@ -196,7 +196,7 @@ class Work:
             sets.route(connection, set_id, state=SetState.FAILED, reasons={"routing": [reason]})
 
     def stop(self, job_id: str, state: JobState, *, cause: str, reason: str) -> None:
-        """End a job: held, refused or failed. `cause`: the name of a check, or of a closed set in `flow.py`."""
+        """End a job, for now or for good. `cause`: the name of a check, or of a closed set in `flow.py`."""
         METRICS.holds.labels(state=state.value, reason=cause).inc()
         log.warning("job stopped", job=job_id[:12], state=state, cause=cause)
         self.making.followings.end(job_id)
@@ -205,12 +205,15 @@ class Work:
         with self.records.write() as connection:
             jobs.stop(connection, job_id, state=state, reason=reason, at=self.clock())
             job = jobs.get(connection, job_id)
-        if self.triaging.takes(job):
+        if self.triaging.takes(job) and state is not JobState.PAUSED:
             self.triaging.decide(job, trouble=reason)
 
     @contextmanager
     def _stage(self, job_id: str, stage: str) -> Iterator[dict[str, Any]]:
         with self.records.write() as connection:
+            job = jobs.get(connection, job_id)
+            if job["state"] != JobState.DELIVERING:  # a step that runs twice: what is recorded is there
+                pauses.require_going(connection, job["pipeline"])
             jobs.enter(connection, job_id, stage, at=self.clock())
             job = jobs.get(connection, job_id)
         began = time.monotonic()

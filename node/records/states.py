@@ -39,6 +39,7 @@ class JobState(StrEnum):
     DELIVERING = "delivering"
     DELIVERED = "delivered"
     HELD = "held"  # a person looks
+    PAUSED = "paused"  # a person paused its pipeline; it goes on when that is resumed
     RELEASED = "released"  # a person let it pass; it is made again and leaves with a caution
     DISCARDED = "discarded"  # a person decided that it is not to leave
     REFUSED = "refused"  # will never pass

@@ -16,7 +16,7 @@ from node.log import log
 from node.metrics import METRICS
 from node.peers.carrier import Answer, Busy, Carrier, Consignment, Fate, Item, Unreachable
 from node.proof import Proof
-from node.records import deliveries, derived, jobs
+from node.records import deliveries, derived, jobs, pauses
 from node.records.database import Records
 from node.records.deliveries import Parcel
 from node.records.ledger import Ledger
@@ -25,6 +25,7 @@ from node.settings import Destination
 from node.spool import Spool
 
 _FIRST_PAUSE_S: Final = 5.0
+_PAUSED_S: Final = 30.0  # between looks whether a paused pipeline goes on
 _LONGEST_ASKED_S: Final = 3600.0  # a destination may ask for a pause, not for silence
 _PERMANENT_TRIES: Final = 3
 _WITHHELD: Final = (
@@ -94,8 +95,11 @@ class Deliverer:
         settings = self._destination(name)
         with self._records.read() as connection:
             dispatch = deliveries.dispatch(connection, job_id, name)
+            kept_back = pauses.keeps_back(connection, job_id)
         if dispatch["state"] != DispatchState.WAITING:
             return Attempt(state=DispatchState(dispatch["state"]), pause_s=None)
+        if kept_back:
+            return Attempt(state=DispatchState.WAITING, pause_s=_PAUSED_S * random.uniform(0.8, 1.2))  # noqa: S311
         outcome = _Outcome(number=number)
         try:
             if not settings.synthetic and self._synthesis(self._consignment(job_id, name).pipeline):
