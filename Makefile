@@ -5,7 +5,7 @@
 # make lint    what pre-commit and CI run
 # make bench   times beside DCMTK and Orthanc
 # make papers  what IT asks for, written anew: SBOM, licences, statement and port sheet of the example (deploy/papers/)
-# make lock    writes deploy/lock/ anew from pyproject.toml
+# make lock    writes deploy/lock/ anew from pyproject.toml; then make papers
 # make clean   removes what the targets above made
 # Every target sets itself up; the second call only does what is left.
 
@@ -81,6 +81,9 @@ lock:
 	build/lock/bin/python -m pip --quiet install pip-tools==7.6.2
 	$(COMPILE) --output-file deploy/lock/runtime.txt pyproject.toml
 	$(COMPILE) --extra mr --constraint deploy/lock/runtime.txt --output-file deploy/lock/mr.txt pyproject.toml
+	$(COMPILE) --extra gpu --constraint deploy/lock/runtime.txt --output-file build/lock/gpu.txt pyproject.toml
+	# A whole lock: onnxruntime-gpu takes the place of onnxruntime, which the project itself names.
+	awk '/^[a-z]/ { skip = /^onnxruntime==/ } !skip' build/lock/gpu.txt > deploy/lock/gpu.txt
 	$(COMPILE) --extra test --constraint deploy/lock/runtime.txt --output-file deploy/lock/test.txt pyproject.toml
 
 clean:
