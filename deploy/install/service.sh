@@ -1,0 +1,139 @@
+# Read by ../install.sh: what runs: first start, upgrade, roll-back, removal.
+# shellcheck shell=bash
+
+serves() { systemctl is-active --quiet "$NAME"; }
+
+wanted() { # whether the node is meant to run: started at boot, or running now
+  systemd_runs && { systemctl is-enabled --quiet "$NAME" 2>/dev/null || serves; }
+}
+
+node_check() { # version, options
+  "${AS_NODE[@]}" "$PROGRAM/$1/bin/$NAME" check -c "$SETTINGS" "${@:2}"
+}
+
+install_or_upgrade() {
+  local before
+  before=$(version_at current)
+  if [ -n "$before" ] && [ "$before" != "$target" ]; then
+    upgrade "$before"
+  else
+    use "$target"
+  fi
+  if [ "$ready" = no ]; then
+    say_what_to_fill
+  elif [ "$start" = no ]; then
+    say "Installed, not started. Start it with: systemctl enable --now $NAME"
+  elif [ -n "$before" ] && ! wanted; then
+    say "Installed; it was switched off before and stays so. Start it with: systemctl enable --now $NAME"
+  else
+    systemctl enable --quiet "$NAME"
+    start_node || stop "Version $target does not start (above)." "Mend what is said there, then: systemctl restart $NAME"
+    finish
+  fi
+  remove_old_versions
+}
+
+use() { # version: links, unit
+  point current "$1"
+  mkdir -p "${COMMAND%/*}"
+  ln -sfn "$PROGRAM/current/bin/$NAME" "$COMMAND"
+  install_units "$1"
+}
+
+install_units() { # version: each brings its own
+  local unit
+  for unit in "$PROGRAM/$1/share/deploy/systemd"/*.{service,timer}; do
+    [ ! -f "$unit" ] || install -m 0644 "$unit" "$UNITS/"
+  done
+  ! systemd_runs || systemctl daemon-reload
+}
+
+start_node() { # it returns when the node serves
+  systemctl reset-failed "$NAME" 2>/dev/null || true
+  systemctl restart "$NAME" && return
+  journalctl --unit "$NAME" --output cat --lines 15 --no-pager >&2 || true
+  return 1
+}
+
+upgrade() { # the version before; nothing is switched until the new one has said yes to settings and records
+  local was_running=no
+  say "From version $1 to $target: checking settings and records with the new one ..."
+  if [ "$ready" = yes ]; then
+    node_check "$target" --local || stop "Version $target does not take this machine's settings (above)." \
+      "Change $SETTINGS as it says; a setting that $1 does not know has to wait.$(unchanged)"
+  fi
+  if systemd_runs && serves; then
+    was_running=yes
+    systemctl stop "$NAME"
+  fi
+  point former "$1"
+  use "$target"
+  if [ "$was_running" = yes ] && [ "$start" = yes ] && ! start_node; then
+    say "Version $target does not start; going back to $1." >&2
+    go_back "$1"
+    stop "Version $target did not start (above)." "Version $1 runs again. Report what the journal says."
+  fi
+}
+
+go_back() { # version
+  use "$1"
+  rm -f "$PROGRAM/former"
+  start_node || stop "Version $1 does not start any more (above)." "See deploy/RUNBOOK.md; a backup lies in $BACKUPS."
+}
+
+roll_back() {
+  local from to
+  from=$(version_at current)
+  to=$(version_at former)
+  [ -n "$to" ] && [ -f "$PROGRAM/$to/$MARK" ] ||
+    stop "There is no version before ${from:-this one} on this machine." "Install it: deploy/install.sh of that release."
+  say "From version $from back to $to ..."
+  ! systemd_runs || systemctl stop "$NAME"
+  use "$to"
+  point former "$from"
+  if [ "$start" = no ] || ! systemd_runs; then
+    say "Version $to is in use; it was not started."
+    return
+  fi
+  start_node || stop "Version $to does not start (above)." "deploy/install.sh --roll-back goes forward to $from again."
+  finish
+}
+
+finish() {
+  say "Version $(version_at current) runs after $((SECONDS - begun)) s. What imaging-node check says:"
+  node_check current && return
+  node_check current --local >/dev/null ||
+    stop "The node runs, but a part of it is not well (above)." "Mend what is said there, then: $NAME check"
+  say "The node itself is well. What is red above is another machine: $NAME check, once it is there."
+}
+
+remove_old_versions() { # all but the one in use and the one before
+  local folder
+  for folder in "$PROGRAM"/*/; do
+    folder=$(basename "$folder")
+    case $folder in
+      current | former | "$(version_at current)" | "$(version_at former)") ;;
+      *) rm -rf "${PROGRAM:?}/$folder" ;;
+    esac
+  done
+}
+
+remove() {
+  local unit
+  if systemd_runs; then systemctl disable --now --quiet "$NAME" 2>/dev/null || true; fi
+  for unit in "$PROGRAM"/current/share/deploy/systemd/*.{service,timer}; do
+    [ ! -f "$unit" ] || rm -f "$UNITS/${unit##*/}"
+  done
+  ! systemd_runs || systemctl daemon-reload
+  rm -f "$COMMAND"
+  rm -rf "$PROGRAM"
+  if [ "$purge" = no ]; then
+    say "Removed. Still there: $SETTINGS_FOLDER, $STATE, $BACKUPS and the user $NAME."
+    say "To remove them, too, with every image and record in them: deploy/install.sh --remove --purge"
+    return
+  fi
+  rm -rf "$SETTINGS_FOLDER" "$STATE" "$BACKUPS" "$UNITS/$NAME.service.d"
+  ! getent passwd "$NAME" >/dev/null || userdel "$NAME"
+  ! getent group "$NAME" >/dev/null || groupdel "$NAME"
+  say "Removed, with settings, state and backups."
+}
