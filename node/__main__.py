@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from node.commands import engines_line, kernels_line, simulate_line, texts
+from node.commands import engines_line, kernels_line, phantom_line, simulate_line, texts
 from node.errors import BadSetting, NodeError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(engines_line.app, name="engines")
 app.add_typer(kernels_line.app, name="kernels")
+app.command()(phantom_line.phantom)
 app.command("simulate-worklist")(simulate_line.simulate_worklist)
 _out, _err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
 

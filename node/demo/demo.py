@@ -22,13 +22,11 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from node.commands.run import alive
+from node.demo import scanner
 from node.demo.archive import Archive
 from node.demo.phantom import make_series
 from node.demo.picture import compare_picture
-from node.dicom.codes import IMPLEMENTATION_CLASS_UID
 from node.errors import NodeError
-from node.peers.dimse import send as dimse_send
-from node.peers.dimse.connect import Address
 from node.settings import Settings, load
 from node.spool import output_folder
 
@@ -56,9 +54,9 @@ def demo(out: Path, *, slices: int, say: Callable[[str, float], None]) -> dict[s
             process = subprocess.Popen(command, stderr=log, stdout=log)  # noqa: S603  our own interpreter
         try:
             say("starting the node", 0.1)
-            address = _scanner(_wait_for_port(settings, process))
+            address = scanner.address("127.0.0.1", _wait_for_port(settings, process), called="IMAGING-NODE")
             say(f"sending {len(scan)} slices", 0.2)
-            _send(address, scan)
+            scanner.send(address, scan)
             last_in = time.time()
             _wait(archive, len(scan), process, say)
             metrics = _metrics(settings)
@@ -116,32 +114,6 @@ def _wait_for_port(settings: Settings, process: subprocess.Popen[bytes]) -> int:
             raise DemoFailed("The node did not start.", fix="Run `imaging-node check` and see its log.")
         pause.wait(0.1)
     return int(alive(settings, "receiver")["port"])
-
-
-def _scanner(port: int) -> Address:
-    return Address(
-        host="127.0.0.1",
-        port=port,
-        called_ae="IMAGING-NODE",
-        calling_ae="PHANTOM-CT",
-        connect_s=10.0,
-        response_s=30.0,
-        implementation_uid=IMPLEMENTATION_CLASS_UID,
-    )
-
-
-def _send(address: Address, scan: list[Path]) -> None:
-    refused: list[int] = []
-
-    def answered(_: int, status: int) -> bool:
-        if status != 0x0000:
-            refused.append(status)
-        return True
-
-    sop_class = str(dcmread(scan[0], stop_before_pixels=True).SOPClassUID)
-    dimse_send.send(address, [(sop_class, path) for path in scan], before=lambda _: None, answered=answered)
-    if refused:
-        raise DemoFailed(f"The node answered {refused[0]:#06x} to {len(refused)} of {len(scan)} slices.")
 
 
 def _wait(archive: Archive, wanted: int, process: subprocess.Popen[bytes], say: Callable[[str, float], None]) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DatabaseError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from node.errors import BadSetting
+from node.records import revisions
 
-FILE_NAME = "records.sqlite"
+FILE_NAME = revisions.FILE_NAME
 _PATIENCE_S = 30.0  # with a lock that somebody else holds
 
 
@@ -24,25 +25,15 @@ def url(file: Path) -> URL:
 
 
 def migrate(state: Path) -> None:
-    """Bring the records to this version's tables. Raises BadSetting if they are newer or damaged."""
-    import alembic.command  # only here: the processes that never migrate start sooner without it
-    import alembic.config
+    """Bring the records to this version's tables, or make them; `node.records.revisions` says how.
 
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["url"] = url(state / FILE_NAME)
-    try:
-        alembic.command.upgrade(config, "head")
-    except alembic.util.CommandError as error:
-        raise BadSetting(
-            f"The records in {state} were written by another version of the node.",
-            fix="Run that version or a newer one.",
-        ) from error
-    except DatabaseError as error:
-        raise BadSetting(
-            f"The records in {state} cannot be opened: {error.orig}.",
-            fix="Check the disk, or restore the file from a backup.",
-        ) from error
+    raises: BadSetting if they are newer or damaged, or the upgrade failed on a copy
+    """
+    match revisions.standing(state).fit:
+        case revisions.Fit.NONE:
+            revisions.create(state)
+        case revisions.Fit.OLDER | revisions.Fit.NEWER:
+            revisions.upgrade(state)
 
 
 def disk_error(error: DBAPIError) -> OSError | None:

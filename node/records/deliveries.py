@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Integer, cast, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from node.records import events
-from node.records.states import ARRIVED, DeliveryState, DispatchState, JobState
+from node.records.states import ARRIVED, DeliveryState, DispatchState, JobState, StopCause
 from node.records.tables import DELIVERIES, DISPATCHES, JOBS, RESULTS
 
 
@@ -96,24 +96,37 @@ def attempted(
     )
 
 
-def end(connection: Connection, job_id: str, destination: str, *, state: DispatchState, at: float) -> None:
-    """Close a dispatch and, with its last one, the job."""
+def end(
+    connection: Connection,
+    job_id: str,
+    destination: str,
+    *,
+    state: DispatchState,
+    cause: StopCause = StopCause.UNKNOWN,
+    at: float,
+) -> None:
+    """Close a dispatch and, with its last one, the job. `cause`: of a dead one.
+
+    A job counts as delivered once: what is added later, such as the note that takes a verdict back, moves no time.
+    """
     connection.execute(
         update(DISPATCHES)
         .where(DISPATCHES.c.job_id == job_id, DISPATCHES.c.destination == destination)
-        .values(state=state, updated_at=at)
+        .values(state=state, cause=cause if state is DispatchState.DEAD else "", updated_at=at)
     )
     events.add(connection, at=at, kind=state.value, subject=job_id, destination=destination)
-    query = select(DISPATCHES.c.state, DISPATCHES.c.destination, DISPATCHES.c.trouble).where(
-        DISPATCHES.c.job_id == job_id
-    )
+    query = select(DISPATCHES).where(DISPATCHES.c.job_id == job_id).order_by(DISPATCHES.c.destination)
     rows = connection.execute(query).all()
     if any(row.state == DispatchState.WAITING for row in rows):
         return
     dead = [row for row in rows if row.state == DispatchState.DEAD]
     reason = "; ".join(f"{row.destination}: {row.trouble}" for row in dead)
-    final = JobState.DEAD if dead else JobState.DELIVERED
-    connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(state=final, reason=reason, updated_at=at))
+    values: dict[str, Any] = {"state": JobState.DELIVERED, "reason": reason, "cause": "", "updated_at": at}
+    if dead:
+        values |= {"state": JobState.DEAD, "cause": dead[0].cause or StopCause.UNKNOWN}
+    else:
+        values |= {"delivered_at": func.coalesce(JOBS.c.delivered_at, at)}
+    connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(values))
 
 
 def to_resume(connection: Connection) -> list[tuple[str, str, int, int]]:
@@ -128,7 +141,7 @@ def end_unknown(connection: Connection, destinations: Collection[str], *, at: fl
     trouble = "The settings no longer name this destination; add it again, then replay."
     for job_id, destination, _, number in gone:
         attempted(connection, job_id, destination, trouble=trouble, refused=False, number=number, at=at)
-        end(connection, job_id, destination, state=DispatchState.DEAD, at=at)
+        end(connection, job_id, destination, state=DispatchState.DEAD, cause=StopCause.NO_DESTINATION, at=at)
     return len(gone)
 
 

@@ -57,12 +57,20 @@ def add(
     known = connection.execute(select(JOBS.c.state).where(JOBS.c.id == job["id"])).scalar_one_or_none()
     if known is None:
         values = {**job, "state": JobState.QUEUED, "stage": "route", "started_at": at, "updated_at": at, "seconds": {}}
+        values |= _of_sets(job["set_id"], [set_id for set_id, _ in roles.values()])
         connection.execute(JOBS.insert().values(values))
         for role, (set_id, part) in roles.items():
             connection.execute(JOB_SETS.insert().values(job_id=job["id"], role=role, set_id=set_id, part=part))
         events.add(connection, at=at, kind="queued", subject=job["id"], pipeline=job["pipeline"], rule=job["rule"])
         return True
     return known not in FINISHED
+
+
+def _of_sets(grid: str, others: Sequence[str]) -> dict[str, Any]:
+    """What a job has from its sets: the modality, and when the last slice of all of them came."""
+    last_at = select(func.max(SETS.c.last_received_at)).where(SETS.c.id.in_({grid, *others}))
+    modality = select(SETS.c.modality).where(SETS.c.id == grid)
+    return {"modality": modality.scalar_subquery(), "arrived_at": last_at.scalar_subquery()}
 
 
 def roles(connection: Connection, key: str) -> dict[str, tuple[str, str]]:
@@ -135,9 +143,10 @@ def count_start(connection: Connection, key: str) -> int:
     return int(connection.execute(select(JOBS.c.starts).where(JOBS.c.id == key)).scalar_one())
 
 
-def stop(connection: Connection, key: str, *, state: JobState, reason: str, at: float) -> None:
-    """End a job without a delivery."""
-    connection.execute(update(JOBS).where(JOBS.c.id == key).values(state=state, reason=reason, updated_at=at))
+def stop(connection: Connection, key: str, *, state: JobState, cause: str, reason: str, at: float) -> None:
+    """End a job without a delivery. `cause`: the name of a check, or one of `StopCause`."""
+    values = {"state": state, "cause": cause, "reason": reason, "updated_at": at}
+    connection.execute(update(JOBS).where(JOBS.c.id == key).values(values))
     events.add(connection, at=at, kind=state.value, subject=key, reason=reason)
 
 

@@ -1,11 +1,23 @@
-"""Counts over the records, for metrics, readiness and the command line. Every state is there, also with 0."""
+"""Counts over the records, for metrics, readiness and the command line. Every state is there, also with 0.
+
+All of it is asked for at every scrape: each query is answered by an index, whatever the records hold.
+"""
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Connection, Table, func, select
 
-from node.records.states import ARRIVED, JobState, SetState
-from node.records.tables import DELIVERIES, JOBS, QUARANTINE, SERIES, SETS
+from node.dicom.classes import MODALITIES, OTHER_MODALITY
+from node.records.states import ARRIVED, STOPS, DispatchState, JobState, SetState, StopCause
+from node.records.tables import DELIVERIES, DISPATCHES, JOBS, QUARANTINE, SERIES, SETS
+from node.records.worklist_tables import TRIAGES
 
 STAGES = ("route", "prepare", "infer", "check", "derive", "deliver")
+_UNFINISHED = (JobState.QUEUED, JobState.RELEASED, JobState.RUNNING, JobState.DELIVERING)
+_UNMADE = (JobState.QUEUED, JobState.RELEASED, JobState.RUNNING)
+
+ByState = dict[tuple[str, str], float]
 
 
 def sets(connection: Connection) -> dict[str, float]:
@@ -13,25 +25,127 @@ def sets(connection: Connection) -> dict[str, float]:
     return dict.fromkeys(SetState, 0.0) | {row[0]: float(row[1]) for row in rows}
 
 
+def received(connection: Connection) -> dict[str, float]:
+    """Sets that were ever complete, by modality."""
+    rows = connection.execute(select(SETS.c.modality, func.count()).group_by(SETS.c.modality)).all()
+    return dict.fromkeys((*MODALITIES, OTHER_MODALITY), 0.0) | {row[0]: float(row[1]) for row in rows}
+
+
 def jobs(connection: Connection) -> dict[str, float]:
     rows = connection.execute(select(JOBS.c.state, func.count()).group_by(JOBS.c.state)).all()
     return dict.fromkeys(JobState, 0.0) | {row[0]: float(row[1]) for row in rows}
 
 
+def jobs_by_pipeline(connection: Connection, pipelines: Iterable[str]) -> tuple[ByState, dict[tuple[str, ...], float]]:
+    """Jobs by (state, pipeline), and those that were stopped by (state, cause, pipeline).
+
+    pipelines: that are shown though they have no job
+    """
+    key = (JOBS.c.state, JOBS.c.pipeline, JOBS.c.cause)
+    states = {(state.value, name): 0.0 for name in pipelines for state in JobState}
+    stopped = {
+        (state.value, cause.value, name): 0.0 for name in pipelines for state, some in STOPS.items() for cause in some
+    }
+    for state, pipeline, cause, count in connection.execute(select(*key, func.count()).group_by(*key)).all():
+        states[state, pipeline] = states.get((state, pipeline), 0.0) + count
+        if state in STOPS:
+            label = (state, cause or StopCause.UNKNOWN.value, pipeline)
+            stopped[label] = stopped.get(label, 0.0) + count
+    return states, stopped
+
+
 def queue(connection: Connection) -> dict[str, float]:
     """Jobs that are not finished, by the stage they are in."""
-    unfinished = (JobState.QUEUED, JobState.RELEASED, JobState.RUNNING, JobState.DELIVERING)
-    query = select(JOBS.c.stage, func.count()).where(JOBS.c.state.in_(unfinished)).group_by(JOBS.c.stage)
+    query = select(JOBS.c.stage, func.count()).where(JOBS.c.state.in_(_UNFINISHED)).group_by(JOBS.c.stage)
     return dict.fromkeys(STAGES, 0.0) | {row[0]: float(row[1]) for row in connection.execute(query).all()}
 
 
-def undelivered(connection: Connection) -> dict[str, float]:
+def queue_by_pipeline(connection: Connection, pipelines: Iterable[str]) -> dict[tuple[str, ...], float]:
+    """The same by (stage, pipeline)."""
+    key = (JOBS.c.stage, JOBS.c.pipeline)
+    found: dict[tuple[str, ...], float] = {(stage, name): 0.0 for name in pipelines for stage in STAGES}
+    rows = connection.execute(select(*key, func.count()).where(JOBS.c.state.in_(_UNFINISHED)).group_by(*key)).all()
+    return found | {(row[0], row[1]): float(row[2]) for row in rows}
+
+
+def waiting_s(connection: Connection, *, now: float) -> dict[str, float]:
+    """By stage, for how many seconds nothing has happened to what has rested longest there; 0 where nothing waits.
+
+    Series that are not complete count from their last slice, sets that are not routed from when they were complete.
+    """
+    since = dict.fromkeys(("assemble", *STAGES), now)
+    query = select(JOBS.c.stage, func.min(JOBS.c.updated_at)).where(JOBS.c.state.in_(_UNFINISHED))
+    for stage, at in connection.execute(query.group_by(JOBS.c.stage)).all():
+        since[stage] = float(at)
+    open_at = select(func.min(SERIES.c.last_at)).where(SERIES.c.instances > SERIES.c.frozen)
+    frozen_at = select(func.min(SETS.c.frozen_at)).where(SETS.c.state == SetState.FROZEN)
+    for stage, oldest in (("assemble", open_at), ("route", frozen_at)):
+        found = connection.execute(oldest).scalar_one()
+        since[stage] = min(since[stage], now if found is None else float(found))
+    return {stage: max(now - at, 0.0) for stage, at in since.items()}  # a clock that was set back: nothing waits
+
+
+def delivered(connection: Connection, bounds: Sequence[float]) -> dict[tuple[str, str], tuple[list[int], float]]:
+    """Jobs that were ever delivered, by (modality, pipeline): how many took so long, and the seconds of all together.
+
+    From the last slice in to the last result confirmed everywhere.
+
+    bounds:  upper bounds of the times, seconds, rising
+    returns: counts, one more than bounds, and the sum
+    """
+    query = select(JOBS.c.modality, JOBS.c.pipeline, JOBS.c.arrived_at, JOBS.c.delivered_at)
+    found: dict[tuple[str, str], tuple[list[int], float]] = {}
+    for modality, pipeline, arrived_at, at in connection.execute(query.where(JOBS.c.delivered_at.is_not(None))).all():
+        counts, total = found.get((modality, pipeline), ([0] * (len(bounds) + 1), 0.0))
+        seconds = max(at - arrived_at, 0.0)
+        counts[bisect_left(bounds, seconds)] += 1
+        found[modality, pipeline] = counts, total + seconds
+    return found
+
+
+def undelivered(connection: Connection, destinations: Iterable[str]) -> dict[str, float]:
+    """Derived instances on their way that are not confirmed yet, by destination; dead letters are not on their way."""
     query = (
-        select(DELIVERIES.c.destination, func.count())
-        .where(DELIVERIES.c.state.not_in(ARRIVED))
-        .group_by(DELIVERIES.c.destination)
+        select(DISPATCHES.c.destination, func.count())
+        .join(
+            DELIVERIES,
+            (DELIVERIES.c.job_id == DISPATCHES.c.job_id) & (DELIVERIES.c.destination == DISPATCHES.c.destination),
+        )
+        .where(DISPATCHES.c.state == DispatchState.WAITING, DELIVERIES.c.state.not_in(ARRIVED))
+        .group_by(DISPATCHES.c.destination)
     )
-    return {row[0]: float(row[1]) for row in connection.execute(query).all()}
+    return dict.fromkeys(destinations, 0.0) | {row[0]: float(row[1]) for row in connection.execute(query).all()}
+
+
+def undelivered_s(
+    connection: Connection, destinations: Iterable[str], *, now: float, paused: Collection[str] = ()
+) -> dict[str, float]:
+    """Age of the oldest result that a destination has not confirmed, in seconds; 0 if there is none.
+
+    paused: pipelines whose results stay here because a person wants it
+    """
+    query = select(DISPATCHES.c.destination, func.min(DISPATCHES.c.since)).where(
+        DISPATCHES.c.state == DispatchState.WAITING
+    )
+    if paused:
+        query = query.join(JOBS, JOBS.c.id == DISPATCHES.c.job_id).where(JOBS.c.pipeline.not_in(list(paused)))
+    rows = connection.execute(query.group_by(DISPATCHES.c.destination)).all()
+    return dict.fromkeys(destinations, 0.0) | {row[0]: max(now - float(row[1]), 0.0) for row in rows}
+
+
+def untriaged_s(connection: Connection, triages: Collection[str], *, now: float) -> float:
+    """Seconds since the last slice of what has waited longest for the verdict of a triage; 0 if nothing does.
+
+    triages: pipelines that triage
+    """
+    unrouted = select(func.min(SETS.c.last_received_at)).where(SETS.c.state == SetState.FROZEN, SETS.c.urgent == 1)
+    unmade = (
+        select(func.min(JOBS.c.arrived_at))
+        .outerjoin(TRIAGES, TRIAGES.c.job_id == JOBS.c.id)
+        .where(JOBS.c.state.in_(_UNMADE), JOBS.c.pipeline.in_(list(triages)), TRIAGES.c.job_id.is_(None))
+    )
+    found = [at for query in (unrouted, unmade) if (at := connection.execute(query).scalar_one()) is not None]
+    return max(now - min(found), 0.0) if found else 0.0
 
 
 def open_series(connection: Connection) -> float:

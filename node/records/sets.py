@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
+from node.dicom.classes import modality_label
 from node.records import events
 from node.records.instances import Instance, from_row
 from node.records.states import SetState
@@ -42,6 +43,7 @@ def freeze(
             evidence=evidence,
             reasons={},
             urgent=int(urgent),
+            modality=modality_label({_modality(member) for _, member in members}),
             last_received_at=max(member.received_at for _, member in members),
             frozen_at=at,
         )
@@ -50,6 +52,10 @@ def freeze(
     connection.execute(update(SERIES).where(SERIES.c.series_uid == series_uid).values(frozen=count))
     events.add(connection, at=at, kind="complete", subject=set_id, evidence=evidence, instances=count, version=version)
     return set_id
+
+
+def _modality(member: Instance) -> str:
+    return "\\".join(member.header.get("Modality", ()))
 
 
 def members(connection: Connection, set_id: str) -> list[Instance]:

@@ -1,6 +1,8 @@
 """The closed sets of states that the records know."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class Ending(StrEnum):
@@ -45,6 +47,44 @@ class JobState(StrEnum):
     REFUSED = "refused"  # will never pass
     FAILED = "failed"  # a fault of the node; replay after it is mended
     DEAD = "dead"  # made, but a destination would not take it in days
+
+
+class StopCause(StrEnum):
+    """Why a job was stopped, beside the names of the checks that hold one."""
+
+    NO_CHECK = "no_check"  # nothing judged it
+    WORKER_DIED = "worker_died"
+    ENGINE_OFF = "engine_off"
+    NOT_REGISTERED = "not_registered"
+    PAUSED = "paused"
+    INPUT_REFUSED = "input_refused"
+    RETRIES_EXHAUSTED = "retries_exhausted"
+    FAULT = "fault"
+    # Dead letters:
+    REJECTED = "rejected"  # the destination will not take it
+    TOO_LATE = "too_late"  # the destination did not take it within its retry_hours
+    WITHHELD = "withheld"  # the destination does not say that it takes synthetic images
+    UNPROVEN = "unproven"  # the destination does not vouch for what it took
+    NO_DESTINATION = "no_destination"  # the settings no longer name it
+    UNKNOWN = "unknown"  # of a version that did not note it
+
+
+STOPS: Mapping[JobState, tuple[StopCause, ...]] = MappingProxyType(
+    {
+        JobState.HELD: (StopCause.NO_CHECK, StopCause.WORKER_DIED, StopCause.ENGINE_OFF, StopCause.NOT_REGISTERED),
+        JobState.PAUSED: (StopCause.PAUSED,),
+        JobState.REFUSED: (StopCause.INPUT_REFUSED,),
+        JobState.FAILED: (StopCause.RETRIES_EXHAUSTED, StopCause.FAULT),
+        JobState.DEAD: (
+            StopCause.REJECTED,
+            StopCause.TOO_LATE,
+            StopCause.WITHHELD,
+            StopCause.UNPROVEN,
+            StopCause.NO_DESTINATION,
+        ),
+    }
+)
+"""What stops a job with which state, beside the checks that hold one."""
 
 
 class DispatchState(StrEnum):

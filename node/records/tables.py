@@ -100,6 +100,7 @@ SETS: Final = Table(
     Column("run", Integer, nullable=False, default=1),  # raised by replay
     Column("started_run", Integer, nullable=False, default=0),
     Column("urgent", Integer, nullable=False, server_default="0"),  # a triage may take it: it overtakes the others
+    Column("modality", String(8), nullable=False, server_default="other", index=True),  # see node.dicom.classes
     Column("last_received_at", Float, nullable=False),
     Column("frozen_at", Float, nullable=False),
     UniqueConstraint("series_uid", "version"),
@@ -126,9 +127,13 @@ JOBS: Final = Table(
     Column("parameters", JSON, nullable=False, server_default="{}"),  # what the rule chose, settled with the headers
     Column("destinations", JSON, nullable=False),
     Column("maps", JSON, nullable=False, server_default="[]"),  # those of them that get the map, too
-    Column("state", String(16), nullable=False, index=True),
+    Column("state", String(16), nullable=False),
     Column("stage", String(16), nullable=False),
     Column("reason", Text, nullable=False, default=""),
+    Column("cause", String(32), nullable=False, server_default=text("''")),  # of a stop: a check's name or a StopCause
+    Column("modality", String(8), nullable=False, server_default="other"),  # of its set
+    Column("arrived_at", Float),  # the last slice of all its sets
+    Column("delivered_at", Float),  # the first time that every destination had confirmed all
     Column("started_at", Float, nullable=False),  # the job's clock: dates in derived objects come from here
     Column("updated_at", Float, nullable=False),
     Column(
@@ -147,6 +152,15 @@ JOBS: Final = Table(
         "unfit", JSON, nullable=False, server_default="[]"
     ),  # why a triage cannot look at it, known from its headers
     Column("numbers", JSON, nullable=False, server_default="{}"),  # Series Number of each form that a triage makes
+    Index(None, "state", "pipeline", "cause"),
+    Index(
+        "ix_jobs_delivered",
+        "delivered_at",
+        "pipeline",
+        "modality",
+        "arrived_at",
+        sqlite_where=text("delivered_at IS NOT NULL"),
+    ),
 )
 
 # The sets of a job that takes several series. A job with one series has no row here.
@@ -213,6 +227,7 @@ DISPATCHES: Final = Table(
     Column("since", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Column("trouble", Text, nullable=False, default=""),
+    Column("cause", String(32), nullable=False, server_default=text("''")),  # of a dead one: a StopCause
 )
 
 DELIVERIES: Final = Table(

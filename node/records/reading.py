@@ -1,0 +1,51 @@
+"""Reads the records and never writes: for what looks at a node from beside it, as somebody else's user or while it stands.
+
+Opening a database in SQLite's write-ahead log makes files beside it and may fold the log into it; this does neither.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from node.errors import BadSetting
+from node.records.database import FILE_NAME
+
+_PATIENCE_S: Final = 2.0
+
+
+@contextmanager
+def reading(state: Path) -> Iterator[Connection]:
+    """A transaction that sees one state of the records. Keep it short: the log is not folded while it lasts.
+
+    raises: BadSetting if there are none, they cannot be read, or another version of the node wrote them
+    """
+    file = state / FILE_NAME
+    if not file.exists():
+        raise BadSetting(f"There are no records in {state} yet.", fix="Start the node once with `imaging-node run`.")
+    engine = create_engine("sqlite://", creator=lambda: _open(file), poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise BadSetting(
+            f"The records in {state} cannot be read: {error.orig}.",
+            fix="Read them with the version of the node that runs, as its user or as root.",
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    # Without a log nobody has the file open: nothing changes it, and nothing need be made beside it.
+    logged = file.with_name(file.name + "-wal").exists()
+    name = f"file:{quote(str(file))}?mode=ro" + ("" if logged else "&immutable=1")
+    connection = sqlite3.connect(name, uri=True, timeout=_PATIENCE_S)
+    connection.execute("BEGIN")
+    return connection
