@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from node.commands import engines_line, kernels_line, phantom_line, simulate_line, texts
+from node.commands import engines_line, kernels_line, phantom_line, records_line, simulate_line, texts
 from node.errors import BadSetting, NodeError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(engines_line.app, name="engines")
 app.add_typer(kernels_line.app, name="kernels")
+app.add_typer(records_line.app, name="records")
 app.command()(phantom_line.phantom)
 app.command("simulate-worklist")(simulate_line.simulate_worklist)
 _out, _err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
@@ -121,6 +122,18 @@ def conformance(settings: SettingsFile = USUAL_SETTINGS) -> None:
     from node.commands.conformance import conformance as written
 
     sys.stdout.write(written(settings))
+
+
+@app.command()
+def papers(
+    to: Annotated[Path, typer.Option(help="Folder for them.")],
+    settings: SettingsFile = USUAL_SETTINGS,
+) -> None:
+    """What IT asks for, of a configuration: statement, ports, data flow, security answers, SBOM, licences."""
+    from node.commands.papers import papers as write
+
+    for path in write(settings, to):
+        _out.print(str(path))
 
 
 @app.command()
@@ -383,6 +396,14 @@ def evaluate(
     from node.commands.evaluate import evaluate as run_evaluate
 
     _print(run_evaluate(pipeline, data=data, to=to), as_json=as_json, text=texts.evaluate)
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of the settings file, for editors."""
+    from node.settings.schema import text
+
+    sys.stdout.write(text())
 
 
 @app.command("version")
