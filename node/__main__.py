@@ -172,6 +172,23 @@ def jobs(
 
 
 @app.command()
+def top(
+    settings: SettingsFile = USUAL_SETTINGS,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 1.0,
+    hours: Annotated[int, typer.Option(min=1, max=744, help="How far to look back.")] = 24,
+    once: Annotated[bool, typer.Option("--once", help="One picture, then end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What the dashboards show, in this terminal, live; q ends it. Reads only."""
+    from node.commands import top as looking
+
+    if as_json:
+        sys.stdout.write(json.dumps(looking.once(settings, window=hours)) + "\n")
+    else:
+        looking.top(settings, every_s=every, window=hours, single=once)
+
+
+@app.command()
 def worklist(
     settings: SettingsFile = USUAL_SETTINGS,
     everything: Annotated[bool, typer.Option("--all", help="Also what has ended.")] = False,

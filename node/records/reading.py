@@ -1,4 +1,4 @@
-"""Reads the records and never writes: for what looks at a node from beside it, as somebody else's user or while it stands.
+"""Reads the records and never writes: for what looks at a node from beside it, whether it runs or not.
 
 Opening a database in SQLite's write-ahead log makes files beside it and may fold the log into it; this does neither.
 """

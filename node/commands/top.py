@@ -1,0 +1,139 @@
+"""`imaging-node top`: the picture once, or again and again until somebody ends it. It reads and never writes."""
+
+import os
+import select
+import signal
+import sys
+import termios
+import time
+import tty
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from rich.console import Console
+from rich.live import Live
+
+from node import app
+from node.settings import Settings, load
+from node.top.facts import Facts, look
+from node.top.picture import Paper, picture
+from pipelines.pipeline import Pipeline
+
+_LOOK_S: Final = 0.1  # at keys and the size of the terminal
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Ended(Exception):
+    """Somebody wants the picture to end."""
+
+
+def once(settings_file: Path, *, window: int) -> dict[str, Any]:
+    """The facts of one moment, for JSON."""
+    settings = load(settings_file)
+    facts = look(settings, app.pipelines_of(settings), window=window)
+    return {**asdict(facts), "runs": facts.runs}
+
+
+def top(settings_file: Path, *, every_s: float, window: int, single: bool) -> None:
+    """Draw on standard output. Ends with q, a signal, or when nobody reads any more.
+
+    every_s: between looks
+    single:  one picture; also where standard output is no terminal
+    """
+    settings = load(settings_file)
+    pipelines = app.pipelines_of(settings)
+    console = Console(highlight=False)
+    try:
+        with _ending_on_signals():
+            if single or not console.is_terminal:
+                _print(console, look(settings, pipelines, window=window))
+            elif console.is_dumb_terminal:
+                _follow(console, settings, pipelines, every_s, window)
+            else:
+                _live(console, settings, pipelines, every_s, window)
+    except _Ended:
+        pass
+    except BrokenPipeError:  # whoever read has enough; nothing more is to be written, at the end of the process either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _live(console: Console, settings: Settings, pipelines: Mapping[str, Pipeline], every_s: float, window: int) -> None:
+    """The whole screen, drawn again after every look and when its size changes."""
+    with _keys() as keys, Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
+        while True:
+            facts = look(settings, pipelines, window=window)
+            drawn, due = None, time.monotonic() + every_s
+            while time.monotonic() < due:
+                if drawn != console.size:
+                    drawn = console.size
+                    live.update(picture(facts, _paper(console, height=drawn.height)), refresh=True)
+                if _pressed(keys, min(_LOOK_S, max(0.0, due - time.monotonic()))):
+                    return
+
+
+def _follow(
+    console: Console, settings: Settings, pipelines: Mapping[str, Pipeline], every_s: float, window: int
+) -> None:
+    """One picture below the other, on a terminal that cannot move its cursor."""
+    with _keys() as keys:
+        while True:
+            _print(console, look(settings, pipelines, window=window))
+            due = time.monotonic() + every_s
+            while (left := due - time.monotonic()) > 0:
+                if _pressed(keys, min(_LOOK_S, left)):
+                    return
+
+
+def _print(console: Console, facts: Facts) -> None:
+    console.print(picture(facts, _paper(console, height=None)))
+    console.file.flush()
+
+
+def _paper(console: Console, *, height: int | None) -> Paper:
+    plain = (console.encoding or "ascii").lower().replace("-", "") not in ("utf8", "utf16", "utf32")
+    return Paper(width=console.width, height=height, plain=plain)
+
+
+@contextmanager
+def _keys() -> Iterator[int | None]:
+    """The terminal's keys one by one, without showing them; None where there is no keyboard."""
+    if not sys.stdin.isatty():
+        yield None
+        return
+    number = sys.stdin.fileno()
+    before = termios.tcgetattr(number)
+    try:
+        tty.setcbreak(number)
+        yield number
+    finally:
+        termios.tcsetattr(number, termios.TCSADRAIN, before)
+
+
+def _pressed(keys: int | None, wait_s: float) -> bool:
+    """Whether q was pressed, or the terminal is gone, within so many seconds."""
+    if keys is None:
+        time.sleep(wait_s)
+        return False
+    if not select.select([keys], [], [], wait_s)[0]:
+        return False
+    typed = os.read(keys, 64)
+    return not typed or b"q" in typed.lower()
+
+
+@contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """Signals end the picture as q does, so that the terminal is left as it was."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _Ended
+
+    before = {number: signal.signal(number, end) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

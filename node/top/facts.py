@@ -1,0 +1,196 @@
+"""What a picture is drawn from: everything that the records, the signs of life and the disk say at one moment.
+
+Nobody's name, and no identifier but those of jobs. Reads only.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from node import app, signs
+from node.errors import BadSetting
+from node.receiver.ports import part_name
+from node.records import notices, pauses, throughput
+from node.records.pauses import Pause
+from node.records.reading import reading
+from node.records.throughput import Hours, Made, Stopped, Triage, Waiting
+from node.settings import Settings
+from node.spool import Spool
+from pipelines.pipeline import Pipeline
+
+_GAUGES: Final = {"imaging_node_destination_up": "destination", "imaging_node_engine_ready": "engine"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A process of the node. `seen_s`: since its last sign of life; None if it never gave one."""
+
+    name: str
+    alive: bool
+    seen_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """One that the settings name. `up` is None where nobody has tried it yet; `down_s`: what waits since it is down."""
+
+    name: str
+    up: bool | None
+    down_s: float
+    jobs: int
+    instances: int
+    oldest_s: float
+    trouble: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What the records say."""
+
+    received: tuple[Hours, ...]
+    made: Made
+    waiting: tuple[Waiting, ...]
+    stopped: tuple[Stopped, ...]
+    paused: tuple[Pause, ...]
+    triage: Triage | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """One moment of a node.
+
+    at:            seconds since the epoch
+    window:        hours that are looked back
+    engines_off:   names, or a number of them where the worker says no more
+    alarms:        notices that nobody acknowledged in time, by channel
+    disk_free:     bytes; None where the folder is not there
+    work:          None where the records cannot be read; `trouble` says why
+    read_s:        what reading all this took
+    """
+
+    at: float
+    version: str
+    ae_title: str
+    window: int
+    parts: tuple[Part, ...]
+    engines_off: tuple[str, ...]
+    destinations: tuple[Destination, ...]
+    alarms: dict[str, int]
+    disk_free: int | None
+    disk_reserve: int
+    disk_failed: bool
+    work: Work | None
+    trouble: str
+    read_s: float
+
+    @property
+    def runs(self) -> bool:
+        """Whether any part of the node is alive."""
+        return any(part.alive for part in self.parts)
+
+
+def look(settings: Settings, pipelines: Mapping[str, Pipeline], *, window: int, now: float | None = None) -> Facts:
+    """One look at a node, running or not. `now`: seconds since the epoch; the clock's if it is not given."""
+    began, at = time.perf_counter(), time.time() if now is None else now
+    state = settings.node.state.absolute()
+    gauges = _gauges(app.metrics_folder(settings))
+    parts = _parts(settings, state, at)
+    alive = any(part.alive for part in parts)
+    triages = [name for name, one in pipelines.items() if one.triage is not None]
+    work, lines, late, trouble = None, {}, {}, ""
+    try:
+        with reading(state) as connection:
+            work = Work(
+                received=throughput.received(connection, now=at, window=window),
+                made=throughput.made(connection, now=at, window=window),
+                waiting=throughput.waiting(connection, now=at),
+                stopped=throughput.stopped(connection, now=at, window=window),
+                paused=tuple(pauses.every(connection)),
+                triage=throughput.triage(connection, now=at, window=window, pipelines=triages) if triages else None,
+            )
+            lines = throughput.lines(connection, now=at)
+            late = {channel: count for channel, count in notices.alarms(connection).items() if count}
+    except BadSetting as error:
+        trouble = str(error)
+    spool = app.spool_of(settings)
+    return Facts(
+        at=at,
+        version=version("imaging-node"),
+        ae_title=settings.receiver.ae_title,
+        window=window,
+        parts=parts,
+        engines_off=_engines_off(settings, gauges) if alive else (),
+        destinations=tuple(
+            _destination(one.name, lines.get(one.name), gauges.get(("destination", one.name)) if alive else None)
+            for one in settings.destinations
+        ),
+        alarms=late,
+        disk_free=_free(spool),
+        disk_reserve=spool.reserve_bytes,
+        disk_failed=spool.has_failed(),
+        work=work,
+        trouble=trouble,
+        read_s=time.perf_counter() - began,
+    )
+
+
+def _parts(settings: Settings, state: Path, at: float) -> tuple[Part, ...]:
+    names = [part_name(slot) for slot in range(1, settings.receiver.processes + 1)]
+    names += ["worker", "page", *(("web",) if settings.takes_by_http else ())]
+    return tuple(
+        Part(name=name, alive=bool(signs.last(state, name, now=at)), seen_s=_seen(state, name, at)) for name in names
+    )
+
+
+def _seen(state: Path, name: str, at: float) -> float | None:
+    try:
+        return max(0.0, at - (state / f"{name}.alive").stat().st_mtime)
+    except OSError:
+        return None
+
+
+def _engines_off(settings: Settings, gauges: Mapping[tuple[str, str], float]) -> tuple[str, ...]:
+    named = tuple(sorted(name for (what, name), value in gauges.items() if what == "engine" and value == 0))
+    count = signs.last(settings.node.state, "worker").get("engines_off", 0)
+    return named if named or not count else (f"{count} of them",)
+
+
+def _destination(name: str, line: throughput.Line | None, gauge: float | None) -> Destination:
+    troubled = line is not None and bool(line.trouble)
+    up = None if gauge is None else gauge > 0
+    return Destination(
+        name=name,
+        up=up,
+        down_s=line.troubled_s if line is not None and troubled else 0.0,
+        jobs=line.jobs if line is not None else 0,
+        instances=line.instances if line is not None else 0,
+        oldest_s=line.oldest_s if line is not None else 0.0,
+        trouble=line.trouble if line is not None else "",
+    )
+
+
+def _free(spool: Spool) -> int | None:
+    try:
+        return spool.free_bytes()
+    except OSError:
+        return None
+
+
+def _gauges(folder: Path) -> dict[tuple[str, str], float]:
+    """What the running processes say of destinations and engines, from the files in which they count."""
+    if not os.access(folder, os.R_OK):
+        return {}
+    collector = MultiProcessCollector(CollectorRegistry(), path=str(folder))  # type: ignore[no-untyped-call]
+    found: dict[tuple[str, str], float] = {}
+    for metric in collector.collect():  # type: ignore[no-untyped-call]
+        if metric.name in _GAUGES:
+            label = _GAUGES[metric.name]
+            found |= {(label, sample.labels[label]): sample.value for sample in metric.samples}
+    return found
