@@ -41,6 +41,8 @@ class Condition(BaseModel):
             if not value or any(isinstance(v, dict | list | bool) for v in value):
                 raise ValueError("a set holds at least one text or number, nothing else")
             return {"any_of": tuple(_text(v) for v in value)}
+        if isinstance(value, dict) and isinstance(value.get("all"), list):
+            return {**value, "all": tuple(value["all"])}  # settings are read strictly: a list is no tuple
         return value
 
     @model_validator(mode="after")

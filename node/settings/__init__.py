@@ -1,16 +1,17 @@
 """One TOML file, typed, checked whole before the port opens. Unknown keys are refused."""
 
+import json
 import tomllib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from engines.backends import Backend
 from engines.kernel import Kernel
 from node.errors import BadSetting
-from node.settings.common import Name, Part, Port, Seconds, is_loopback
+from node.settings.common import Name, Part, Port, Seconds, is_loopback, together
 from node.settings.destinations import Destination as Destination
 from node.settings.destinations import DicomDestination as DicomDestination
 from node.settings.destinations import FolderDestination as FolderDestination
@@ -92,6 +93,14 @@ class KernelCurve(Part):
 
 class Engines(Part):
     """How networks run."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            **together("triton_certificate", "triton_key"),
+            "if": {"properties": {"backend": {"const": Backend.TRITON}}, "required": ["backend"]},
+            "then": {"required": ["triton_url"]},
+        }
+    )
 
     backend: Backend = Backend.ORT  # what runs them; it is the one that is used, or the node does not start
     folder: Path | None = None  # engines of the site, before those that ship with the node
@@ -228,11 +237,18 @@ def load(path: Path) -> Settings:
 
 
 def parse(raw: dict[str, object], *, source: str) -> Settings:
-    """As `load`, from parsed TOML."""
+    """As `load`, from parsed TOML. Strict, as JSON is read: the text "104" is no port, and 1 is not true."""
     try:
-        return TypeAdapter(Settings).validate_python(raw)
+        return TypeAdapter(Settings).validate_json(json.dumps(raw, default=_plain), strict=True)
     except ValidationError as error:
         raise BadSetting(f"Settings in {source}: {_faults(error)}.", fix="Mend the file and start again.") from error
+
+
+def _plain(value: object) -> object:
+    """For what JSON has not."""
+    if isinstance(value, PurePath):  # from Python, as by `imaging-node process`
+        return str(value)
+    raise BadSetting(f"Settings: {value} is a date or a time; no setting takes one.", fix="Write a text in quotes.")
 
 
 def _faults(error: ValidationError) -> str:

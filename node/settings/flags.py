@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from node.settings.common import Name, Part, Seconds, is_loopback
+from node.settings.common import Name, Part, Seconds, Text, is_loopback
 from node.settings.web import Label as LabelText
 from node.settings.web import MetadataName, WebSite, WebTls
 from pipelines.triage import Flag
@@ -16,14 +16,13 @@ from pipelines.triage import Flag
 MOST: Final = 32  # channels: each has a thread of its own and is a label of metrics
 
 
-def _valid_hd(text: str) -> str:
-    """HL7 v2.5.1 2.A.36, HD: of the namespace only, without delimiters."""
-    if len(text) > 20 or not text.isprintable() or not text.isascii() or any(c in text for c in "|^~\\&"):
-        raise ValueError("an HL7 application or facility has at most 20 printable ASCII characters, none of | ^ ~ \\ &")
-    return text
-
-
-Namespace = Annotated[str, AfterValidator(_valid_hd)]
+Namespace = Annotated[
+    str,
+    Text(  # HL7 v2.5.1 2.A.36, HD: of the namespace only, without delimiters
+        pattern=r"^[ -%'-\[\]_-{}]{0,20}$",
+        words="an HL7 application or facility has at most 20 printable ASCII characters, none of | ^ ~ \\ &",
+    ),
+]
 
 
 class CharacterSet(StrEnum):

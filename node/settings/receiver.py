@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from node.settings.common import AETitle, Name, Network, Part, Port, Seconds, is_loopback
 from node.settings.tls import Tls
@@ -61,6 +61,10 @@ class Receiver(Part):
 
 class Peer(Part):
     """Somebody who may send to the node: title and address must both fit."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"dependentRequired": {"host": ["port"], "port": ["host"], "tls": ["host"]}}
+    )
 
     name: Name
     ae_title: AETitle

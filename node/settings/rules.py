@@ -26,10 +26,13 @@ class Missing(StrEnum):
 class RoleOfRule(Part):
     """Which series of a study has one of the roles that a pipeline takes; beside what the pipeline itself asks for."""
 
-    where: dict[str, Condition] = Field(default={})
-    prefer: Literal["newest", "oldest"] | None = (
-        None  # of several that fit, by time of acquisition; else a person looks
+    where: dict[str, Condition] = Field(
+        default={}, description="Conditions that tell which series has this role, as those of a rule"
     )
+    prefer: Annotated[
+        Literal["newest", "oldest"] | None,
+        Field(description="Which of several series that fit, by time of acquisition; not set: a person looks"),
+    ] = None
 
 
 class Rule(Part):

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from node.settings.common import AETitle, Name, Part, Port, Seconds, is_loopback
+from node.settings.common import AETitle, Name, Part, Port, Seconds, Text, is_loopback, together
 from node.settings.delivery import Delivery
 
 
@@ -26,24 +26,36 @@ def _valid_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _valid_label(text: str) -> str:
-    if not text or len(text) > 64 or not all(c.isascii() and (c.isalnum() or c in "-_") for c in text):
-        raise ValueError("a label has 1 to 64 letters, digits, '-' or '_' (Orthanc takes no others)")
-    return text
-
-
-Url = Annotated[str, AfterValidator(_valid_url)]
+Url = Annotated[
+    str,
+    AfterValidator(_valid_url),
+    Field(json_schema_extra={"pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^?#]*)?$"}),
+]
 MetadataName = Annotated[str, Field(pattern=r"^([1-9]\d{3,4}|[A-Za-z][A-Za-z0-9-]{0,63})$")]
-Label = Annotated[str, AfterValidator(_valid_label)]
+Label = Annotated[
+    str,
+    Text(
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        words="a label has 1 to 64 letters, digits, '-' or '_' (Orthanc takes no others)",
+    ),
+]
 
 
 class WebTls(Part):
     """Certificates for calls over https. Whatever is not set is not asked for; the server's is always checked."""
 
-    ca: Path | None = None  # who signed the server's certificate, PEM; not set: the authorities that the system trusts
-    certificate: Path | None = None  # of this node, PEM, with the chain; for servers that ask for one
-    key: Path | None = None  # of that certificate, PEM
-    minimum: Literal["1.2", "1.3"] = "1.2"
+    model_config = ConfigDict(json_schema_extra=together("certificate", "key"))
+
+    # Inline in the example, so that the words are here.
+    ca: Annotated[
+        Path | None,
+        Field(description="Who signed the server's certificate, PEM; not set: the authorities that the system trusts"),
+    ] = None
+    certificate: Annotated[
+        Path | None, Field(description="Of this node, PEM, with the chain; for servers that ask for one")
+    ] = None
+    key: Annotated[Path | None, Field(description="Of that certificate, PEM")] = None
+    minimum: Annotated[Literal["1.2", "1.3"], Field(description="The oldest version of TLS that is spoken")] = "1.2"
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -54,6 +66,8 @@ class WebTls(Part):
 
 class WebSite(Part):
     """Somebody who is called by HTTP."""
+
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["token_file", "password_file"]}})
 
     name: Name
     url: Url
@@ -112,18 +126,29 @@ class OrthancSource(WebSite):
 class StowSender(Part):
     """Somebody who may store here by STOW-RS: whatever is set must fit."""
 
-    ae_title: AETitle  # plays the part of a calling AE title: in rules, records and evidence
-    token_file: Path | None = None  # one line of at least 32 characters; the sender shows it as a bearer token
-    subject: Annotated[str, Field(min_length=1, max_length=255)] | None = None  # CN or SAN of its certificate
+    ae_title: Annotated[
+        AETitle, Field(description="Plays the part of a calling AE title: in rules, records and evidence")
+    ]
+    token_file: Annotated[
+        Path | None,
+        Field(description="File with one line of at least 32 characters; the sender shows it as a bearer token"),
+    ] = None
+    subject: Annotated[
+        Annotated[str, Field(min_length=1, max_length=255)] | None,
+        Field(description="Name (CN or SAN) in the sender's certificate"),
+    ] = None
 
 
 class StowTls(Part):
     """The listener's certificate, and whether clients must show one."""
 
-    certificate: Path
-    key: Path
-    ca: Path | None = None  # who signs clients' certificates; set: a client without one is turned away
-    minimum: Literal["1.2", "1.3"] = "1.2"
+    certificate: Annotated[Path, Field(description="Of this node, PEM, with its chain")]
+    key: Annotated[Path, Field(description="Of that certificate, PEM, not encrypted; chmod 600")]
+    ca: Annotated[
+        Path | None,
+        Field(description="Who signs clients' certificates; set: a client without one is turned away"),
+    ] = None
+    minimum: Annotated[Literal["1.2", "1.3"], Field(description="The oldest version of TLS that is spoken")] = "1.2"
 
 
 class Stow(Part):
