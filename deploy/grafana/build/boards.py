@@ -6,12 +6,11 @@ from typing import Final
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models import dashboard
+from grafana_foundation_sdk.models import dashboard, table
 
 from deploy.grafana.build import delivery, glance, gpu, guards, machine, throughput
-from deploy.grafana.build.colours import VERMILION
 from deploy.grafana.build.panels import SOURCE, Panel
-from deploy.grafana.build.queries import INSTANCE
+from deploy.grafana.build.queries import of
 
 TAG: Final = "imaging-node"
 # Where a browser finds the run book: the compose file puts it among the files that Grafana gives out.
@@ -54,21 +53,27 @@ def _board(
         .timezone("browser")
         .links([_others(), _runbook()])
     )
-    variables = [_chosen("instance", "Node", 'label_values(up{job="imaging-node"}, instance)')]
-    variables.append(_chosen("pipeline", "Pipeline", f"label_values(imaging_node_jobs{{{INSTANCE}}}, pipeline)"))
     if of_node:
-        board = board.variables([*variables, _constant("runbook", RUNBOOK)]).annotation(_alerts())
-    else:
-        board = board.variables([_constant("runbook", RUNBOOK)])
+        board = board.with_variable(_chosen("instance", "Node", 'label_values(up{job="imaging-node"}, instance)'))
+        board = board.with_variable(_chosen("pipeline", "Pipeline", f"label_values({of('jobs')}, pipeline)"))
+    board = board.with_variable(_constant("runbook", RUNBOOK))
     for name, panels in parts:
         if name:
             board = board.with_row(build.Row(name))
         for panel in panels:
             board = board.with_panel(panel)
-    made = board.build()
-    for number, one in enumerate(made.panels or [], start=1):
+    return _finished(board.build())
+
+
+def _finished(board: dashboard.Dashboard) -> dashboard.Dashboard:
+    """Number the panels, and leave out what the builders put in and Grafana's types do not have."""
+    for number, one in enumerate(board.panels or [], start=1):
         one.id_val = number
-    return made
+        if isinstance(one, dashboard.Panel) and isinstance(one.options, table.Options):
+            one.options.footer = None
+    for variable in board.templating.list_val or []:
+        variable.auto = variable.auto_min = variable.auto_count = None
+    return board
 
 
 def _others() -> build.DashboardLink:
@@ -114,16 +119,4 @@ def _constant(name: str, value: str) -> build.TextBoxVariable:
         .default_value(value)
         .hide(dashboard.VariableHide.HIDE_VARIABLE)
         .current(dashboard.VariableOption(text=value, value=value, selected=True))
-    )
-
-
-def _alerts() -> build.AnnotationQuery:
-    """Where alerts began to fire, over the lines."""
-    return (
-        build.AnnotationQuery()
-        .name("Alerts")
-        .datasource(SOURCE)
-        .enable(True)
-        .icon_color(VERMILION)
-        .expr('ALERTS{alertstate="firing", alertname=~"ImagingNode.*"}')
     )
