@@ -32,5 +32,15 @@ def last(state: Path, part: str, *, now: float | None = None) -> dict[str, int]:
     return dict(said) if silent_s < _SILENT_S else {}
 
 
+def engine_off(name: str) -> str:
+    """The fact that a worker tells of an engine that missed its recorded cases."""
+    return f"off {name}"
+
+
+def engine_away(name: str) -> str:
+    """The fact that a worker tells of an engine whose server does not answer."""
+    return f"away {name}"
+
+
 def _file(state: Path, part: str) -> Path:
     return state.absolute() / f"{part}.alive"

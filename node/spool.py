@@ -93,6 +93,10 @@ class Spool:
         disk = os.statvfs(self._root_path)
         return disk.f_bavail * disk.f_frsize
 
+    def total_bytes(self) -> int:
+        disk = os.statvfs(self._root_path)
+        return disk.f_blocks * disk.f_frsize
+
     def has_room(self, size: int) -> bool:
         return self.free_bytes() - size >= self.reserve_bytes
 

@@ -5,6 +5,7 @@ Apart from `app.py`, because a receiver need not load the engine and the workflo
 
 import contextlib
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,7 @@ from pipelines.pipeline import Pipeline
 
 _TICK_S: Final = 0.15
 _RESUME_EVERY_S: Final = 2.0
+_LOOK_FOR_ENGINES_S: Final = 10.0
 _PURGE_EVERY_S: Final = 3600.0
 _KNOWN_ANSWERS_EVERY_S: Final = 24 * 3600.0
 _NICE: Final = 10  # of children, where another one is for triage: about a tenth of a core that both want
@@ -71,6 +73,7 @@ class Worker:
         self.eager: Eager | None = None
         self._resume_at = self._say_at = 0.0
         self._everything_is_here = False
+        self._looking = threading.Thread()
         self._known_answers_at = time.monotonic() + _KNOWN_ANSWERS_EVERY_S
         self._purge_at = time.monotonic() + 60.0  # not at once: what waits since the last stop goes first
         self._resumed: set[tuple[str, str, int]] = set()
@@ -276,6 +279,9 @@ class Worker:
         if time.monotonic() >= self._known_answers_at:
             self._known_answers_at = time.monotonic() + _KNOWN_ANSWERS_EVERY_S
             self._ask_engines()
+        if self.inference.away and not self._looking.is_alive():
+            self._looking = threading.Thread(target=self._look_for_engines, name="look-for-engines", daemon=True)
+            self._looking.start()
         if time.monotonic() >= self._resume_at:
             self._resume_at = time.monotonic() + _RESUME_EVERY_S
             self._settle()
@@ -311,13 +317,20 @@ class Worker:
         except EngineError as error:
             raise BadSetting(error.message, fix=error.fix) from error
 
+    def _look_for_engines(self) -> None:
+        """Aside, because a server that is away is waited for."""
+        self.inference.look_for_the_away()
+        time.sleep(_LOOK_FOR_ENGINES_S)
+
     def run(self, stopping: Callable[[float], bool]) -> None:
         """Tick until `stopping(seconds)`, which waits that long, says so. Gives the worker's sign of life."""
         beaten = -math.inf
         while True:
             if time.monotonic() - beaten >= signs.EVERY_S:
                 beaten = time.monotonic()
-                signs.beat(self._settings.node.state, "worker", engines_off=len(self.inference.off))
+                off, away = self.inference.off, self.inference.away
+                said = {signs.engine_off(name): 1 for name in off} | {signs.engine_away(name): 1 for name in away}
+                signs.beat(self._settings.node.state, "worker", engines_off=len(off), **said)
             if stopping(_TICK_S):
                 return
             self.tick()

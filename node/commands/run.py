@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engines.backends import Backend
 from node import app, signs
@@ -22,6 +23,9 @@ from node.receiver import ports as receiver_ports
 from node.records.database import Records
 from node.settings import Settings, load
 from node.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from node.page.levels import Site
 
 
 def node(settings_file: Path) -> int:
@@ -146,14 +150,15 @@ def _page(settings: Settings, stop: threading.Event) -> None:
     import uvicorn
 
     from node.page.app import make
+    from node.page.levels import Levels
 
-    with closing(Records(settings.node.state.absolute())) as records:
+    state = settings.node.state.absolute()
+    with closing(Records(state)) as records:
         application = make(
             records=records,
-            spool=app.spool_of(settings),
+            levels=Levels(records, app.spool_of(settings), state, _shown(settings)),
             metrics_folder=app.metrics_folder(settings),
             ready=lambda: faults(settings),
-            scanners=settings.worklist.scanners,
         )
         server = uvicorn.Server(uvicorn.Config(application, log_config=None, lifespan="off"))
         with page_port(settings) as listening:
@@ -165,6 +170,25 @@ def _page(settings: Settings, stop: threading.Event) -> None:
                 stop.wait(signs.EVERY_S)
             server.should_exit = True
             thread.join(5.0)
+
+
+def _shown(settings: Settings) -> "Site":
+    """What the page shows from the start."""
+    from node.page.levels import Site
+
+    pipelines = app.pipelines_of(settings)
+    return Site(
+        pipelines=sorted(pipelines),
+        triages=[name for name, one in pipelines.items() if one.triage is not None],
+        destinations=[one.name for one in settings.destinations],
+        engines={one.engine for one in pipelines.values()},
+        engines_folder=settings.engines.folder,
+        parts=[
+            *(receiver_ports.part_name(slot) for slot in _slots(settings)),
+            *("worker", "page", *(("web",) if settings.takes_by_http else ())),
+        ],
+        scanners=settings.worklist.scanners,
+    )
 
 
 def page_port(settings: Settings) -> socket.socket:

@@ -3,7 +3,7 @@
 The conformance statement and the receiver read the same two tables.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -26,6 +26,20 @@ DOCUMENT_CLASSES: Final[Mapping[str, str]] = MappingProxyType({KEY_OBJECTS: "Key
 """Taken for what they say of images: rejection notes (IHE RAD TF-3 4.66, Image Object Change Management)."""
 
 STORED_CLASSES: Final[Mapping[str, str]] = MappingProxyType({**STORAGE_CLASSES, **DOCUMENT_CLASSES})
+
+MODALITIES: Final = ("CT", "MR", "KO")
+"""Modality (0008,0060) of what these classes hold, as PS3.3 C.7.3.1.1.1 defines the terms."""
+
+OTHER_MODALITY: Final = "other"
+
+
+def modality_label(values: Collection[str]) -> str:
+    """The modality that all of something has, for records and metrics: a closed set, whatever came from the wire.
+
+    values: each Modality that its objects name
+    """
+    return next(iter(values)) if len(values) == 1 and set(values) <= set(MODALITIES) else OTHER_MODALITY
+
 
 # One limit for the receiver and the decoder: what is answered with success must be decodable.
 MAXIMUM_INFLATED_BYTES: Final = 1 << 28

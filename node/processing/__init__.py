@@ -63,7 +63,7 @@ class Work:
 
     def route(self, set_id: str) -> list[str]:
         """Make the jobs of a set; returns those that have work to do."""
-        with METRICS.stage_seconds.labels(stage="route").time():
+        with METRICS.stage_seconds.labels(stage="route", pipeline="").time():
             todo = self.router.route(set_id)
         for job_id in todo:
             self.triaging.routed(job_id)
@@ -185,7 +185,9 @@ class Work:
         """One attempt, the `number`-th, to deliver a job to one destination."""
         began = time.monotonic()
         attempt = self.deliverer.attempt(job_id, destination, number)
-        METRICS.stage_seconds.labels(stage="deliver").observe(time.monotonic() - began)
+        with self.records.read() as connection:
+            pipeline = jobs.get(connection, job_id)["pipeline"]
+        METRICS.stage_seconds.labels(stage="deliver", pipeline=pipeline).observe(time.monotonic() - began)
         log.info("delivery", job=job_id[:12], destination=destination, state=attempt.state, pause_s=attempt.pause_s)
         return attempt
 
@@ -197,14 +199,14 @@ class Work:
 
     def stop(self, job_id: str, state: JobState, *, cause: str, reason: str) -> None:
         """End a job, for now or for good. `cause`: the name of a check, or of a closed set in `flow.py`."""
-        METRICS.holds.labels(state=state.value, reason=cause).inc()
         log.warning("job stopped", job=job_id[:12], state=state, cause=cause)
         self.making.followings.end(job_id)
         self.arrays.clear(job_id)
         self.outputs.discard(job_id)
         with self.records.write() as connection:
-            jobs.stop(connection, job_id, state=state, reason=reason, at=self.clock())
+            jobs.stop(connection, job_id, state=state, cause=cause, reason=reason, at=self.clock())
             job = jobs.get(connection, job_id)
+        METRICS.holds.labels(state=state.value, reason=cause, pipeline=job["pipeline"]).inc()
         if self.triaging.takes(job) and state is not JobState.PAUSED:
             self.triaging.decide(job, trouble=reason)
 
@@ -219,7 +221,7 @@ class Work:
         began = time.monotonic()
         yield job
         seconds = time.monotonic() - began
-        METRICS.stage_seconds.labels(stage=stage).observe(seconds)
+        METRICS.stage_seconds.labels(stage=stage, pipeline=job["pipeline"]).observe(seconds)
         log.info(
             stage,
             job=job_id[:12],
@@ -266,7 +268,7 @@ class Work:
             if isinstance(task.exception(), NotRegistered):
                 METRICS.registrations.labels(pipeline=pipeline.name, role=role, outcome="held").inc()
         placed = {role: task.result() for role, task in running.items()}
-        METRICS.stage_seconds.labels(stage="register").observe(time.monotonic() - began)
+        METRICS.stage_seconds.labels(stage="register", pipeline=pipeline.name).observe(time.monotonic() - began)
         with self.records.write() as connection:
             for role, found in placed.items():
                 tell_registration(connection, job, role, found.placed or {}, at=self.clock())

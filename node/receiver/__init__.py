@@ -53,7 +53,7 @@ def receiver(settings: Settings, *, slot: int = 1, ports_found: Ports | None = N
         associations = Associations(records, me)
 
         stored = {int(status): METRICS.stored.labels(status=f"{status:#06x}") for status in Status}
-        took = METRICS.stage_seconds.labels(stage="receive")
+        took = METRICS.stage_seconds.labels(stage="receive", pipeline="")
 
         def answered(status: int, size: int, seconds: float) -> None:
             stored[status].inc()

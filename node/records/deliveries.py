@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Integer, cast, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from node.records import events
+from node.records import events, turnarounds
 from node.records.states import ARRIVED, DeliveryState, DispatchState, JobState, StopCause
 from node.records.tables import DELIVERIES, DISPATCHES, JOBS, RESULTS
 
@@ -125,7 +125,7 @@ def end(
     if dead:
         values |= {"state": JobState.DEAD, "cause": dead[0].cause or StopCause.UNKNOWN}
     else:
-        values |= {"delivered_at": func.coalesce(JOBS.c.delivered_at, at)}
+        turnarounds.note(connection, job_id, at=at)
     connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(values))
 
 

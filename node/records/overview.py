@@ -3,8 +3,7 @@
 All of it is asked for at every scrape: each query is answered by an index, whatever the records hold.
 """
 
-from bisect import bisect_left
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, Table, func, select
 
@@ -17,7 +16,7 @@ STAGES = ("route", "prepare", "infer", "check", "derive", "deliver")
 _UNFINISHED = (JobState.QUEUED, JobState.RELEASED, JobState.RUNNING, JobState.DELIVERING)
 _UNMADE = (JobState.QUEUED, JobState.RELEASED, JobState.RUNNING)
 
-ByState = dict[tuple[str, str], float]
+ByLabels = dict[tuple[str, ...], float]
 
 
 def sets(connection: Connection) -> dict[str, float]:
@@ -36,14 +35,14 @@ def jobs(connection: Connection) -> dict[str, float]:
     return dict.fromkeys(JobState, 0.0) | {row[0]: float(row[1]) for row in rows}
 
 
-def jobs_by_pipeline(connection: Connection, pipelines: Iterable[str]) -> tuple[ByState, dict[tuple[str, ...], float]]:
+def jobs_by_pipeline(connection: Connection, pipelines: Iterable[str]) -> tuple[ByLabels, ByLabels]:
     """Jobs by (state, pipeline), and those that were stopped by (state, cause, pipeline).
 
     pipelines: that are shown though they have no job
     """
     key = (JOBS.c.state, JOBS.c.pipeline, JOBS.c.cause)
-    states = {(state.value, name): 0.0 for name in pipelines for state in JobState}
-    stopped = {
+    states: ByLabels = {(state.value, name): 0.0 for name in pipelines for state in JobState}
+    stopped: ByLabels = {
         (state.value, cause.value, name): 0.0 for name in pipelines for state, some in STOPS.items() for cause in some
     }
     for state, pipeline, cause, count in connection.execute(select(*key, func.count()).group_by(*key)).all():
@@ -54,16 +53,10 @@ def jobs_by_pipeline(connection: Connection, pipelines: Iterable[str]) -> tuple[
     return states, stopped
 
 
-def queue(connection: Connection) -> dict[str, float]:
-    """Jobs that are not finished, by the stage they are in."""
-    query = select(JOBS.c.stage, func.count()).where(JOBS.c.state.in_(_UNFINISHED)).group_by(JOBS.c.stage)
-    return dict.fromkeys(STAGES, 0.0) | {row[0]: float(row[1]) for row in connection.execute(query).all()}
-
-
-def queue_by_pipeline(connection: Connection, pipelines: Iterable[str]) -> dict[tuple[str, ...], float]:
-    """The same by (stage, pipeline)."""
+def queue(connection: Connection, pipelines: Iterable[str] = ()) -> ByLabels:
+    """Jobs that are not finished, by (stage they are in, pipeline). `pipelines`: as above."""
     key = (JOBS.c.stage, JOBS.c.pipeline)
-    found: dict[tuple[str, ...], float] = {(stage, name): 0.0 for name in pipelines for stage in STAGES}
+    found: ByLabels = {(stage, name): 0.0 for name in pipelines for stage in STAGES}
     rows = connection.execute(select(*key, func.count()).where(JOBS.c.state.in_(_UNFINISHED)).group_by(*key)).all()
     return found | {(row[0], row[1]): float(row[2]) for row in rows}
 
@@ -83,24 +76,6 @@ def waiting_s(connection: Connection, *, now: float) -> dict[str, float]:
         found = connection.execute(oldest).scalar_one()
         since[stage] = min(since[stage], now if found is None else float(found))
     return {stage: max(now - at, 0.0) for stage, at in since.items()}  # a clock that was set back: nothing waits
-
-
-def delivered(connection: Connection, bounds: Sequence[float]) -> dict[tuple[str, str], tuple[list[int], float]]:
-    """Jobs that were ever delivered, by (modality, pipeline): how many took so long, and the seconds of all together.
-
-    From the last slice in to the last result confirmed everywhere.
-
-    bounds:  upper bounds of the times, seconds, rising
-    returns: counts, one more than bounds, and the sum
-    """
-    query = select(JOBS.c.modality, JOBS.c.pipeline, JOBS.c.arrived_at, JOBS.c.delivered_at)
-    found: dict[tuple[str, str], tuple[list[int], float]] = {}
-    for modality, pipeline, arrived_at, at in connection.execute(query.where(JOBS.c.delivered_at.is_not(None))).all():
-        counts, total = found.get((modality, pipeline), ([0] * (len(bounds) + 1), 0.0))
-        seconds = max(at - arrived_at, 0.0)
-        counts[bisect_left(bounds, seconds)] += 1
-        found[modality, pipeline] = counts, total + seconds
-    return found
 
 
 def undelivered(connection: Connection, destinations: Iterable[str]) -> dict[str, float]:

@@ -132,7 +132,7 @@ JOBS: Final = Table(
     Column("reason", Text, nullable=False, default=""),
     Column("cause", String(32), nullable=False, server_default=text("''")),  # of a stop: a check's name or a StopCause
     Column("modality", String(8), nullable=False, server_default="other"),  # of its set
-    Column("arrived_at", Float),  # the last slice of all its sets
+    Column("arrived_at", Float, nullable=False, server_default="0"),  # the last slice of all its sets
     Column("delivered_at", Float),  # the first time that every destination had confirmed all
     Column("started_at", Float, nullable=False),  # the job's clock: dates in derived objects come from here
     Column("updated_at", Float, nullable=False),
@@ -153,14 +153,18 @@ JOBS: Final = Table(
     ),  # why a triage cannot look at it, known from its headers
     Column("numbers", JSON, nullable=False, server_default="{}"),  # Series Number of each form that a triage makes
     Index(None, "state", "pipeline", "cause"),
-    Index(
-        "ix_jobs_delivered",
-        "delivered_at",
-        "pipeline",
-        "modality",
-        "arrived_at",
-        sqlite_where=text("delivered_at IS NOT NULL"),
-    ),
+    Index("ix_jobs_delivered", "delivered_at", sqlite_where=text("delivered_at IS NOT NULL")),
+)
+
+# Jobs that were ever delivered, by how long they took: see turnarounds.py.
+TURNAROUNDS: Final = Table(
+    "turnarounds",
+    METADATA,
+    Column("pipeline", String(64), primary_key=True),
+    Column("modality", String(8), primary_key=True),
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("jobs", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),  # of all of them together
 )
 
 # The sets of a job that takes several series. A job with one series has no row here.

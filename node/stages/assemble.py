@@ -13,6 +13,7 @@ from node import completeness
 from node.completeness import Complete, Waiting
 from node.errors import Retry
 from node.log import log
+from node.metrics import METRICS
 from node.records import evidence, instances, open_series, sets
 from node.records.database import Records
 from node.records.evidence import Evidence
@@ -205,5 +206,9 @@ class Assembler:
         with self._records.read() as connection:
             members = instances.of_series(connection, series.series_uid)
         urgent = self._urgent([member for _, member in members])
+        now = self._clock()
         with self._records.write() as connection:
-            return sets.freeze(connection, members, evidence=complete.evidence, at=self._clock(), urgent=urgent)
+            set_id = sets.freeze(connection, members, evidence=complete.evidence, at=now, urgent=urgent)
+        if set_id is not None:
+            METRICS.stage_seconds.labels(stage="assemble", pipeline="").observe(max(now - series.last_at, 0.0))
+        return set_id

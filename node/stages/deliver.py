@@ -20,7 +20,7 @@ from node.records import deliveries, derived, jobs, pauses
 from node.records.database import Records
 from node.records.deliveries import Parcel
 from node.records.ledger import Ledger
-from node.records.states import DeliveryState, DispatchState
+from node.records.states import DeliveryState, DispatchState, StopCause
 from node.settings import Destination
 from node.spool import Spool
 
@@ -124,15 +124,18 @@ class Deliverer:
     def _note(self, job_id: str, settings: Destination, dispatch: dict[str, Any], outcome: "_Outcome") -> Attempt:
         now, name = self._clock(), settings.name
         trouble, refused = outcome.trouble, outcome.refused
-        state, pause_s = DispatchState.DELIVERED, outcome.proof_s
+        state, pause_s, cause = DispatchState.DELIVERED, outcome.proof_s, StopCause.UNPROVEN
+        METRICS.destination_up.labels(destination=name).set(outcome.reached)
         if outcome.unproven or outcome.withheld:
             state, pause_s = DispatchState.DEAD, None
+            cause = StopCause.WITHHELD if outcome.withheld else StopCause.UNPROVEN
         elif pause_s is not None:
             state = DispatchState.WAITING
         elif trouble:
             tries = dispatch["refusals"] + int(refused)
             old = now - dispatch["since"] > settings.retry_hours * 3600
             given_up = (refused and tries >= _PERMANENT_TRIES) or old
+            cause = StopCause.REJECTED if refused else StopCause.TOO_LATE
             state = DispatchState.DEAD if given_up else DispatchState.WAITING
             longest = settings.retry_longest_s if outcome.reached else settings.probe_s
             pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(dispatch["attempts"], 16), longest) * random.uniform(0.8, 1.2)  # noqa: S311
@@ -146,7 +149,7 @@ class Deliverer:
             if known is not DispatchState.WAITING:  # the archive's word came meanwhile, and the tick saw it
                 return Attempt(state=known, pause_s=None)
             if state is not DispatchState.WAITING:
-                deliveries.end(connection, job_id, name, state=state, at=now)
+                deliveries.end(connection, job_id, name, state=state, cause=cause, at=now)
                 return Attempt(state=state, pause_s=None)
         return Attempt(state=state, pause_s=pause_s)
 

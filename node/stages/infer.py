@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -57,6 +57,7 @@ class Inference:
         self._away, self._wait_s = away, wait_s
         self._closed = threading.Event()
         self._off: dict[str, str] = {}
+        self._away_now: set[str] = set()
         self._precedence = precedence or Precedence()
         self._turns = Turns(self._precedence)
 
@@ -64,6 +65,17 @@ class Inference:
     def off(self) -> Mapping[str, str]:
         """Engines that gave other answers than recorded -> with which figures; they stay off until the next start."""
         return dict(self._off)
+
+    @property
+    def away(self) -> frozenset[str]:
+        """Engines whose server did not answer when it was asked last."""
+        return frozenset(self._away_now)
+
+    def look_for_the_away(self) -> None:
+        """Ask each engine whose server was away for its recorded answers; it may be back though no job needs it."""
+        for name in sorted(self.away):
+            with suppress(EngineAway, EngineOff, Retry), self.engine(name) as engine:
+                require(engine)
 
     def known_answers(self) -> None:
         """Load every engine and run its recorded cases (NETWORKS E-13); one that misses is off.
@@ -76,8 +88,12 @@ class Inference:
             try:
                 with self._pool.use(spec) as engine:
                     require(engine)
+                self._away_now.discard(name)
             except ParityFailed as error:
                 self._switch_off(name, error)
+            except EngineUnavailable:
+                self._away_now.add(name)
+                raise
 
     def infer(
         self,
@@ -194,6 +210,7 @@ class Inference:
         try:
             with self._pool.use(self._specs[name]) as engine:
                 yield engine
+            self._away_now.discard(name)
         except ShapeOutsideProfile as error:
             raise Refuse(error.message, fix=error.fix) from error
         except Unfit as error:
@@ -202,6 +219,7 @@ class Inference:
             self._switch_off(name, error)
             raise EngineOff(error.message, fix=error.fix) from error
         except EngineUnavailable as error:
+            self._away_now.add(name)
             raise EngineAway(error.message, fix=error.fix) from error
         except EngineError as error:
             raise Retry(error.message, fix=error.fix) from error

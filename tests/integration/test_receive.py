@@ -152,8 +152,10 @@ def test_the_metrics_page_is_valid_and_counts(node: RunningNode, phantom: list[P
             "disk_free_bytes", "instances_failed_total", "holds_total", "associations_refused_total",
         )
     }  # fmt: skip
-    for stage in ("receive", "route", "prepare", "infer", "check", "derive", "deliver"):
-        assert f'imaging_node_stage_seconds_count{{stage="{stage}"}}' in page
+    for stage in ("receive", "assemble", "route"):
+        assert re.search(f'stage_seconds_count{{pipeline="",stage="{stage}"}} [1-9]', page)
+    for stage in ("prepare", "infer", "check", "derive", "deliver"):
+        assert f'imaging_node_stage_seconds_count{{pipeline="ct-denoise",stage="{stage}"}} 1.0' in page
     assert all(name.startswith("imaging_node_") for name in names)
     uid = str(pydicom.dcmread(phantom[0]).SeriesInstanceUID)
     assert uid not in page

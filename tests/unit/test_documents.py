@@ -15,7 +15,7 @@ from engines.store import load_spec
 from node import settings
 from node.__main__ import app as command_line
 from node.metrics import METRICS
-from node.page.app import levels
+from node.page.levels import Levels, Site
 from node.records.database import Records, migrate
 from node.spool import Spool
 from pipelines import SHIPPED
@@ -154,7 +154,7 @@ def test_every_metric_is_in_the_readme(tmp_path: Path) -> None:
     spool = Spool(tmp_path, reserve_bytes=0)
     spool.prepare()
     records = Records(tmp_path)
-    names = [level.name for level in levels(records, spool)]
+    names = [level.name for level in Levels(records, spool, tmp_path, Site()).read()]
     records.close()
     for metric in vars(METRICS).values():
         (family,) = metric.describe()

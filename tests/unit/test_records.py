@@ -150,5 +150,5 @@ def test_counts_name_every_state_also_with_none(records: Records) -> None:
     with records.read() as connection:
         assert overview.sets(connection) == dict.fromkeys(SetState, 0.0)
         assert overview.jobs(connection) == dict.fromkeys(JobState, 0.0)
-        assert set(overview.queue(connection)) == set(overview.STAGES)
+        assert set(overview.queue(connection, ["a"])) == {(stage, "a") for stage in overview.STAGES}
         assert overview.open_series(connection) == 0.0
