@@ -26,7 +26,7 @@ def files() -> dict[str, str]:
         _board("delivery", delivery.TITLE, delivery.SAYS, delivery.rows(), since="now-24h"),
         _board("guards", guards.TITLE, guards.SAYS, guards.rows(), since="now-7d", every="5m"),
         _board("machine", machine.TITLE, machine.SAYS, machine.rows(), since="now-24h"),
-        _board("gpu", gpu.TITLE, gpu.SAYS, gpu.rows(), since="now-24h", of_node=False),
+        _board("gpu", gpu.TITLE, gpu.SAYS, gpu.rows(), since="now-24h"),
     )
     return {
         f"{str(one.uid).removeprefix(TAG + '-')}.json": json.dumps(
@@ -38,9 +38,9 @@ def files() -> dict[str, str]:
 
 
 def _board(
-    uid: str, title: str, says: str, parts: Iterable[Row], *, since: str, every: str = "1m", of_node: bool = True
+    uid: str, title: str, says: str, parts: Iterable[Row], *, since: str, every: str = "1m"
 ) -> dashboard.Dashboard:
-    """`of_node`: it shows metrics of the node, so that nodes and pipelines can be chosen."""
+    """`since` and `every`: what is shown at first, and how often it is asked for again."""
     board = (
         build.Dashboard(title)
         .uid(f"{TAG}-{uid}")
@@ -53,16 +53,18 @@ def _board(
         .timezone("browser")
         .links([_others(), _runbook()])
     )
-    if of_node:
-        board = board.with_variable(_chosen("instance", "Node", 'label_values(up{job="imaging-node"}, instance)'))
-        board = board.with_variable(_chosen("pipeline", "Pipeline", f"label_values({of('jobs')}, pipeline)"))
-    board = board.with_variable(_constant("runbook", RUNBOOK))
     for name, panels in parts:
         if name:
             board = board.with_row(build.Row(name))
         for panel in panels:
             board = board.with_panel(panel)
-    return _finished(board.build())
+    asked = json.dumps(board.build().panels, cls=JSONEncoder)
+    choices = (
+        _chosen("instance", "Node", 'label_values(up{job="imaging-node"}, instance)'),
+        _chosen("pipeline", "Pipeline", f"label_values({of('jobs')}, pipeline)"),
+    )
+    used = [one for one in choices if f"${one.build().name}" in asked]
+    return _finished(board.variables([*used, _constant("runbook", RUNBOOK)]).build())
 
 
 def _finished(board: dashboard.Dashboard) -> dashboard.Dashboard:

@@ -68,7 +68,8 @@ def _figures() -> Iterator[Panel]:
     )
     yield figure(
         "Stopped now",
-        "Jobs that go no further by themselves: held, refused, failed, dead. Good: 0. The table below says why.",
+        "Jobs that go no further by themselves: held, paused, refused, failed, dead. Good: 0. The table below says "
+        "why.",
         f"sum({of('jobs_stopped', PIPELINE)}) or vector(0)",
         steps=FLAWS,
         decimals=0,

@@ -6,7 +6,7 @@ from typing import Final
 from deploy.grafana.build.colours import BLUE, FLAWS, GREEN, ORANGE, SKY, VERMILION
 from deploy.grafana.build.glance import STOPPED
 from deploy.grafana.build.panels import Panel, figure, heat_map, lines, listing, ranking
-from deploy.grafana.build.queries import PIPELINE, buckets, grown, least, of, quantile
+from deploy.grafana.build.queries import PIPELINE, buckets, grown, least, most, of, quantile
 
 TITLE: Final = "Imaging node: guards and engines"
 SAYS: Final = (
@@ -70,14 +70,23 @@ def _in_a_day(*matchers: str) -> str:
 def _stopped() -> Iterator[Panel]:
     yield listing(
         "Stopped now, by reason",
-        "Jobs held, refused, failed or dead. Good: empty. `imaging-node show` gives the figures of each; the run book "
-        "has a section for each reason.",
+        "Jobs held, paused, refused, failed or dead. Good: empty. `imaging-node show` gives the figures of each; the "
+        "run book has a section for each reason.",
         {"Jobs": (f"{STOPPED} > 0", "short")},
         labels={"state": "State", "reason": "Reason", "pipeline": "Pipeline"},
         steps={"Jobs": FLAWS},
         sort="Jobs",
         empty="nothing stopped",
-        width=10,
+        width=9,
+    )
+    yield figure(
+        "Pipelines that a person paused",
+        "Good: each runs. PAUSED: its jobs wait until `imaging-node resume`; series come in all the same.",
+        {"{{pipeline}}": most(of("pipeline_paused", PIPELINE), "pipeline")},
+        words={0: ("runs", SKY), 1: ("PAUSED", ORANGE)},
+        empty="no rule",
+        width=5,
+        height=8,
     )
     yield lines(
         "Stops per day, by reason",
@@ -85,21 +94,27 @@ def _stopped() -> Iterator[Panel]:
         "book, ImagingNodeJobsHeld and ImagingNodeJobsFailed.",
         {"{{state}}: {{reason}}": grown(of("holds_total", PIPELINE), "state", "reason", window="24h")},
         shade=ORANGE,
-        width=14,
+        width=10,
     )
 
 
 def _engines() -> Iterator[Panel]:
-    yield figure(
-        "Ready",
-        "Whether each engine that a rule needs is loaded and agrees with its recorded cases. Good: ready. OFF: jobs "
-        "of its pipelines wait or are held, nothing else stands in for it. Run book, ImagingNodeEngineMissing and "
-        "ImagingNodeEngineAway.",
-        {"{{engine}}": least(of("engine_ready"), "engine")},
-        words={0: ("OFF", VERMILION), 1: ("ready", SKY)},
+    yield listing(
+        "Engines",
+        "Whether each engine that a rule needs is whole and gives its recorded answers, and whether the server that "
+        "runs it answers. Good: ready, and not away. OFF or AWAY: jobs of its pipelines wait or are held, nothing "
+        "else stands in for it. Run book, ImagingNodeEngineMissing and ImagingNodeEngineAway.",
+        {
+            "Engine runs": (least(of("engine_ready"), "engine"), "short"),
+            "Its server": (most(of("engine_away"), "engine"), "short"),
+        },
+        labels={"engine": "Engine"},
+        words={
+            "Engine runs": {0: ("OFF", VERMILION), 1: ("ready", SKY)},
+            "Its server": {0: ("not away", SKY), 1: ("AWAY", VERMILION)},
+        },
         empty="no engine",
         width=6,
-        height=8,
     )
     yield ranking(
         "Known answers missed, in 7 days",

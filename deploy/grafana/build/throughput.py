@@ -166,6 +166,7 @@ def _receiving() -> Iterator[Panel]:
         "dead line.",
         per_second(of("received_bytes_total")),
         unit="Bps",
+        height=8,
         empty="0",
     )
     yield lines(
