@@ -150,8 +150,10 @@ def stages(facts: Facts, width: int, plain: bool) -> Section:
 
 def waiting(facts: Facts, width: int, plain: bool) -> Section:
     """What is not done, by stage."""
-    found = facts.work.waiting if facts.work else ()
-    if facts.work is not None and not found:
+    if facts.work is None:
+        return Section(lines=())
+    found = facts.work.waiting
+    if not found:
         return Section(lines=(_begin("waiting").append("nothing", _DIM),))
     words = [
         Text.assemble((f"{one.stage} ", _DIM), (str(one.count), "bold"), f" (oldest {seconds(one.oldest_s)})")
@@ -162,8 +164,10 @@ def waiting(facts: Facts, width: int, plain: bool) -> Section:
 
 def stopped(facts: Facts, width: int, plain: bool) -> Section:
     """What goes no further by itself, why, and what to type."""
-    found = facts.work.stopped if facts.work else ()
-    if facts.work is not None and not found:
+    if facts.work is None:
+        return Section(lines=())
+    found = facts.work.stopped
+    if not found:
         return Section(lines=(_begin("stopped").append("nothing", _DIM),))
     head = _begin("stopped").append(f"refused: of {facts.window} h; type imaging-node and:", _DIM)
     kinds = [f"{one.pipeline} {one.cause}" for one in found]
