@@ -41,6 +41,7 @@ PACKAGES = {
     "opj_compress": "libopenjp2-tools",
     "opj_decompress": "libopenjp2-tools",
     "openssl": "openssl",
+    "prometheus": "prometheus",
     "promtool": "prometheus",
     "storescp": "dcmtk",
     "storescu": "dcmtk",
