@@ -10,7 +10,7 @@ STATE=/var/lib/$NAME
 BACKUPS=/var/lib/$NAME-backup
 UNITS=/etc/systemd/system
 LOCK=/run/lock/$NAME-install.lock
-AS_NODE=(runuser -u "$NAME" --)
+AS_NODE=(runuser -u "$NAME" -- env --chdir=/) # the folder that root works in may be closed to it
 
 begun=$SECONDS
 trap 'stop "Line $LINENO of ${BASH_SOURCE[0]##*/} failed: $BASH_COMMAND" "Mend what is said above, then run the same command again.$(unchanged)"' ERR

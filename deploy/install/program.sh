@@ -87,6 +87,7 @@ build() {
     say "Version $target is there already."
     return
   fi
+  changed=yes
   if ! is_installed "$target"; then
     rm -rf "$folder" # half a version, of a run that was interrupted
     say "Installing version $target into $folder ..."

@@ -1,14 +1,16 @@
 # Read by ../install.sh: what runs: first start, upgrade, roll-back, removal.
 # shellcheck shell=bash
 
+changed=no # whether what runs is no longer what is installed
+
 serves() { systemctl is-active --quiet "$NAME"; }
 
 wanted() { # whether the node is meant to run: started at boot, or running now
   systemd_runs && { systemctl is-enabled --quiet "$NAME" 2>/dev/null || serves; }
 }
 
-node_check() { # version, options
-  "${AS_NODE[@]}" "$PROGRAM/$1/bin/$NAME" check -c "$SETTINGS" "${@:2}"
+node() { # version, command, options: as the node's user, since some write beside the records
+  "${AS_NODE[@]}" "$PROGRAM/$1/bin/$NAME" "$2" "${@:3}" --settings "$SETTINGS"
 }
 
 install_or_upgrade() {
@@ -23,7 +25,7 @@ install_or_upgrade() {
     say_what_to_fill
   elif [ "$start" = no ]; then
     say "Installed, not started. Start it with: systemctl enable --now $NAME"
-  elif [ -n "$before" ] && ! wanted; then
+  elif [ -n "$before" ] && [ "$written" = no ] && ! wanted; then
     say "Installed; it was switched off before and stays so. Start it with: systemctl enable --now $NAME"
   else
     systemctl enable --quiet "$NAME"
@@ -33,7 +35,8 @@ install_or_upgrade() {
   remove_old_versions
 }
 
-use() { # version: links, unit
+use() { # version: links and units
+  [ "$(version_at current)" = "$1" ] || changed=yes
   point current "$1"
   mkdir -p "${COMMAND%/*}"
   ln -sfn "$PROGRAM/current/bin/$NAME" "$COMMAND"
@@ -43,12 +46,16 @@ use() { # version: links, unit
 install_units() { # version: each brings its own
   local unit
   for unit in "$PROGRAM/$1/share/deploy/systemd"/*.{service,timer}; do
-    [ ! -f "$unit" ] || install -m 0644 "$unit" "$UNITS/"
+    [ -f "$unit" ] || continue
+    ! cmp --silent "$unit" "$UNITS/${unit##*/}" || continue
+    install -m 0644 "$unit" "$UNITS/"
+    changed=yes
   done
   ! systemd_runs || systemctl daemon-reload
 }
 
-start_node() { # it returns when the node serves
+start_node() { # it returns when the node serves; what runs already and is what it was goes on
+  [ "$changed" = yes ] || ! serves || return 0
   systemctl reset-failed "$NAME" 2>/dev/null || true
   systemctl restart "$NAME" && return
   journalctl --unit "$NAME" --output cat --lines 15 --no-pager >&2 || true
@@ -59,8 +66,10 @@ upgrade() { # the version before; nothing is switched until the new one has said
   local was_running=no
   say "From version $1 to $target: checking settings and records with the new one ..."
   if [ "$ready" = yes ]; then
-    node_check "$target" --local || stop "Version $target does not take this machine's settings (above)." \
+    node "$target" check --local || stop "Version $target does not take this machine's settings (above)." \
       "Change $SETTINGS as it says; a setting that $1 does not know has to wait.$(unchanged)"
+    node "$target" records try || stop "Version $target cannot take over the records (above)." \
+      "Do what it says there, or report it.$(unchanged)"
   fi
   if systemd_runs && serves; then
     was_running=yes
@@ -70,15 +79,21 @@ upgrade() { # the version before; nothing is switched until the new one has said
   use "$target"
   if [ "$was_running" = yes ] && [ "$start" = yes ] && ! start_node; then
     say "Version $target does not start; going back to $1." >&2
-    go_back "$1"
+    systemctl stop "$NAME"
+    records_back "$target" "$1"
+    use "$1"
+    rm -f "$PROGRAM/former"
+    start_node || stop "Version $1 does not start any more (above)." "See deploy/RUNBOOK.md."
     stop "Version $target did not start (above)." "Version $1 runs again. Report what the journal says."
   fi
 }
 
-go_back() { # version
-  use "$1"
-  rm -f "$PROGRAM/former"
-  start_node || stop "Version $1 does not start any more (above)." "See deploy/RUNBOOK.md; a backup lies in $BACKUPS."
+records_back() { # newer version, older one: the tables as the older one knows them, with all that is in them; node stopped
+  local revision
+  if [ "$ready" = no ] || node "$2" records status >/dev/null; then return; fi
+  revision=$(node "$2" records status --json | sed -n 's/.*"program": "\([0-9a-z_]*\)".*/\1/p')
+  node "$1" records downgrade --to "$revision" || stop "The records cannot be brought back to what $2 knows (above)." \
+    "Start $1 again: systemctl start $NAME. To go back nevertheless restore a backup: deploy/RUNBOOK.md."
 }
 
 roll_back() {
@@ -88,7 +103,9 @@ roll_back() {
   [ -n "$to" ] && [ -f "$PROGRAM/$to/$MARK" ] ||
     stop "There is no version before ${from:-this one} on this machine." "Install it: deploy/install.sh of that release."
   say "From version $from back to $to ..."
+  [ ! -e "$SETTINGS" ] || ready=yes
   ! systemd_runs || systemctl stop "$NAME"
+  records_back "$from" "$to"
   use "$to"
   point former "$from"
   if [ "$start" = no ] || ! systemd_runs; then
@@ -101,8 +118,8 @@ roll_back() {
 
 finish() {
   say "Version $(version_at current) runs after $((SECONDS - begun)) s. What imaging-node check says:"
-  node_check current && return
-  node_check current --local >/dev/null ||
+  node current check && return
+  node current check --local >/dev/null ||
     stop "The node runs, but a part of it is not well (above)." "Mend what is said there, then: $NAME check"
   say "The node itself is well. What is red above is another machine: $NAME check, once it is there."
 }

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 ready=no # whether the settings are more than the example
+written=no # whether this run wrote them
 
 require_settings_options() {
   [ "$ask" = no ] || [ -t 0 ] || stop "--ask needs a terminal." "Give --pacs, --ae-title and --plain instead."
@@ -27,7 +28,7 @@ first_settings() { # after the program is there: it is what knows whether settin
   elif [ -n "$pacs" ]; then
     write_settings "$PROGRAM/$target/bin/python" "$source/deploy/install/first_settings.py" \
       --pacs "$pacs" --ae-title "$title" --state "$STATE" ${plain:+--plain "$plain"}
-    ready=yes
+    ready=yes written=yes
     say "Wrote $SETTINGS."
   else
     write_settings cat "$source/deploy/node.example.toml"

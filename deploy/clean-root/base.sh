@@ -1,0 +1,89 @@
+# Read by ../try-clean-root.sh: a bare root, once for each system, and the packages of the lock.
+# shellcheck shell=bash
+# shellcheck disable=SC2154  # cache, system, ... are set by the script that reads this
+
+CONTAINER=(systemd-nspawn --quiet --register=no --keep-unit)
+
+stop() {
+  echo "$*" >&2
+  exit 2
+}
+
+require_tools() {
+  [ "$(id -u)" -eq 0 ] || stop "Only root can make a root and run it: sudo deploy/try-clean-root.sh"
+  local tool
+  for tool in debootstrap systemd-nspawn nsenter git; do
+    command -v "$tool" >/dev/null || stop "There is no $tool: apt-get install debootstrap systemd-container util-linux git"
+  done
+}
+
+mirror() { # of the system, as apt of this machine has it
+  local uri
+  if [ -n "${CLEAN_ROOT_MIRROR:-}" ]; then
+    echo "$CLEAN_ROOT_MIRROR"
+    return
+  fi
+  uri=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' | awk -v c="$system" '$1 == c && $2 == "main" {print $3; exit}')
+  [ -n "$uri" ] || stop "apt of this machine has no source of $system: set CLEAN_ROOT_MIRROR (and CLEAN_ROOT_KEYRING)."
+  echo "$uri"
+}
+
+make_base() {
+  local base=$cache/$system uri options=()
+  [ ! -f "$base.complete" ] || return 0
+  uri=$(mirror)
+  [ -z "${CLEAN_ROOT_KEYRING:-}" ] || options=(--keyring "$CLEAN_ROOT_KEYRING")
+  rm -rf --one-file-system "$base"
+  echo "Making a bare $system in $base (once) ..."
+  debootstrap --variant=minbase "${options[@]}" --include=systemd,systemd-sysv,dbus,ca-certificates,python3,python3-venv \
+    "$system" "$base" "$uri" >"$base.log" 2>&1 || stop "debootstrap failed: see $base.log"
+  # Ubuntu keeps Orthanc in universe.
+  sed -i '/ubuntu/s/ main$/ main universe/' "$base/etc/apt/sources.list"
+  # How apt of this machine fetches (proxies, time-outs), if it says.
+  grep -lE '^ *Acquire' /etc/apt/apt.conf.d/* 2>/dev/null | xargs -r cp -t "$base/etc/apt/apt.conf.d/" || true
+  echo "Adding Orthanc ..."
+  "${CONTAINER[@]}" --directory="$base" --pipe --as-pid2 bash -c \
+    'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends orthanc &&
+     apt-get clean' >>"$base.log" 2>&1 </dev/null || stop "apt-get in the new root failed: see $base.log"
+  touch "$base.complete"
+}
+
+make_wheels() { # with pip of this machine, as it is configured, for the Python of the root
+  wheels=$cache/wheels-$system
+  local python minor
+  minor=$(basename "$(readlink "$cache/$system/usr/bin/python3")")
+  python=$repository/.venv/bin/python
+  [ -x "$python" ] || python=python3
+  sha256sum --status --check "$wheels/.lock" 2>/dev/null && return
+  echo "Fetching the packages of the lock for $minor ..."
+  rm -rf "$wheels"
+  "$python" -m pip --quiet download --only-binary=:all: --implementation cp --python-version "${minor#python}" \
+    --platform "manylinux2014_$(uname -m)" --platform "manylinux_2_28_$(uname -m)" --platform "manylinux_2_27_$(uname -m)" \
+    --require-hashes --requirement "$repository/deploy/lock/runtime.txt" --dest "$wheels" >"$wheels.log" 2>&1 ||
+    stop "pip could not fetch what the lock names: see $wheels.log"
+  sha256sum "$repository/deploy/lock/runtime.txt" >"$wheels/.lock"
+}
+
+make_root() { # a copy for this run, with releases as an administrator unpacks them
+  root=$(mktemp -d "$cache/root-XXXXXX")
+  echo "Trying commit $(git -C "$repository" log -1 --format='%h, %s' "$commit")."
+  cp -a --reflink=auto "$cache/$system/." "$root/"
+  cp -a "$wheels" "$root/root/wheels"
+  release "$root/root/release-1"
+  version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repository/pyproject.toml")
+  release "$root/root/release-2" 's/^version = .*/version = "99.0.0"/'
+  release "$root/root/release-3" 's/^version = .*/version = "99.0.1"/'
+  # One that cannot start: its program ends at once.
+  sed -i '1i raise SystemExit("this release is broken on purpose")' "$root/root/release-3/node/commands/run.py"
+  cp "$repository/deploy/clean-root/archive.py" "$root/root/"
+  [ -z "$series" ] || cp -rL "$series" "$root/root/series"
+  # What an administrator tells Orthanc: where the node is.
+  sed -i 's|^  "DicomModalities" : {|&\n    "imaging-node" : ["IMAGING-NODE", "127.0.0.1", 11112],|' "$root/etc/orthanc/orthanc.json"
+  sed -i 's|^    "imaging-node" : \(.*\),$|    "imaging-node" : \1|' "$root/etc/orthanc/orthanc.json"
+}
+
+release() { # folder, what sed does to its pyproject.toml
+  mkdir "$1"
+  git -C "$repository" archive "$commit" | tar --extract --directory "$1"
+  [ -z "${2:-}" ] || sed -i "$2" "$1/pyproject.toml"
+}
