@@ -113,6 +113,7 @@ class OrthancSource(WebSite):
     kind: Literal["orthanc"]
     history: bool = False  # at the very first start: also what it has already, not only what comes
     modalities: Annotated[tuple[str, ...], Field(min_length=1)] = ("CT", "MR")
+    offered: MetadataName | None = None  # only series with this metadata, which a script there sets; not set: all
     poll_s: Seconds = 2.0  # between questions for changes
     retry_longest_s: Seconds = 60.0  # while it is away: 1 s doubling to this, ±20 %
     calling_ae_title: AETitle | None = None  # what rules see as CallingAETitle; default: the name, in capitals

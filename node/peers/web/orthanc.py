@@ -93,12 +93,21 @@ class OrthancClient(OrthancApiClient):  # type: ignore[misc]  # the library has 
             response = self._checked(self.get(f"instances/{orthanc_id}/file", stream=True))
         yield from blocks(response, site_name=self._site.name)
 
-    def stable_series(self, since: int, *, limit: int) -> tuple[list[tuple[int, str]], int, bool]:
-        """Events after `since`: (sequence number, id) of series that became stable; the last number; if that is all."""
+    def series_events(self, kind: str, since: int, *, limit: int) -> tuple[list[tuple[int, str]], int, bool]:
+        """Events after `since`: (sequence number, id) of series of one kind; the last number; if that is all.
+
+        kind: as Orthanc calls it: StableSeries, UpdatedMetadata
+        """
         with self._edge():
             changes, last, done = self.get_changes(since=since, limit=limit)
-            found = [(int(c.sequence_id), str(c.resource_id)) for c in changes if c.change_type == "StableSeries"]
-            return found, int(last), bool(done)
+            wanted = [c for c in changes if c.change_type == kind and c.resource_type == "Series"]
+            return [(int(c.sequence_id), str(c.resource_id)) for c in wanted], int(last), bool(done)
+
+    def has_metadata(self, series_id: str, name: str) -> bool:
+        """Whether a series has this metadata, by name or number."""
+        with self._edge():
+            text, _ = self.series.get_string_metadata_with_revision(series_id, name)
+            return text is not None
 
     def newest_change(self) -> int:
         """Sequence number of the newest event; 0 if there is none."""

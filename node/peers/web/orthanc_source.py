@@ -68,7 +68,8 @@ class OrthancReader:
         if at is None:
             at = 0 if self._settings.history else client.newest_change()
             self._dealt_with(at)
-        found, last, done = client.stable_series(at, limit=_LIMIT)
+        kind = "UpdatedMetadata" if self._settings.offered else "StableSeries"
+        found, last, done = client.series_events(kind, at, limit=_LIMIT)
         if last < at and client.newest_change() < at:
             log.warning("a source counts its events from the start again; so does the node", source=name)
             self._dealt_with(0)
@@ -110,6 +111,8 @@ class OrthancReader:
         with self._records.read() as connection:
             ours = sources.made_here(connection, series_uid)
         if ours or str(tags.get("Modality", "")) not in self._settings.modalities:
+            return
+        if self._settings.offered is not None and not client.has_metadata(series_id, self._settings.offered):
             return
         study_uid, there = client.study_uid(str(info.get("ParentStudy", ""))), client.sop_instances(series_id)
         with self._records.read() as connection:
