@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -49,6 +49,7 @@ class Levels:
         self, records: Records, spool: Spool, state: Path, site: Site, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._records, self._spool, self._state, self._site, self._clock = records, spool, state, site, clock
+        self._cpu_s: dict[str, tuple[int, float]] = {}
         self._engine_files = EngineFiles(site.engines, site.engines_folder)
 
     def read(self) -> list[Level | Spread]:
@@ -165,7 +166,7 @@ class Levels:
 
     def _of_parts(self) -> list[Level]:
         said = {part: signs.last(self._state, part) for part in self._site.parts}
-        used = {part: processes.usage(one["pid"]) for part, one in said.items() if one}
+        used = {part: self._usage(part, one["pid"]) for part, one in said.items() if one}
         return [
             _gauge(
                 "part_up",
@@ -187,6 +188,13 @@ class Levels:
             ),
             _gauge("build_info", "The version that runs", "version", {version("imaging-node"): 1.0}),
         ]
+
+    def _usage(self, part: str, pid: int) -> processes.Usage:
+        """Its time never falls: a child that ends while it is looked at may count neither for itself nor its parent."""
+        now, (last_pid, last_s) = processes.usage(pid), self._cpu_s.get(part, (pid, 0.0))
+        seconds = max(now.cpu_seconds, last_s) if pid == last_pid else now.cpu_seconds
+        self._cpu_s[part] = pid, seconds
+        return replace(now, cpu_seconds=seconds)
 
     def _of_engines(self) -> list[Level]:
         worker = signs.last(self._state, "worker")

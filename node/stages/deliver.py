@@ -32,6 +32,10 @@ _WITHHELD: Final = (
     "The images are synthetic, and the destination does not say that it takes such; "
     "set synthetic = true there if its readers know them, then replay."
 )
+_IN_DOUBT: Final = (
+    "After a restore: the destination may have it and cannot be asked; look there, then replay to send it, or discard."
+)
+_UNSURE: Final = (DeliveryState.SENT, DeliveryState.DOUBTED)
 _AHEAD: Final = 16  # instances marked as sent in one commit
 
 
@@ -54,6 +58,7 @@ class _Outcome:
     proof_s:  all was taken, and the destination is to vouch for it within so many seconds
     unproven: it has not, and is not asked any more
     withheld: the destination does not say that it takes such images
+    in_doubt: the destination may have it since before a restore, and cannot be asked
     """
 
     number: int
@@ -64,6 +69,7 @@ class _Outcome:
     proof_s: float | None = None
     unproven: bool = False
     withheld: bool = False
+    in_doubt: bool = False
 
 
 class Deliverer:
@@ -107,7 +113,10 @@ class Deliverer:
                 outcome = replace(outcome, trouble=_WITHHELD, withheld=True)
             else:
                 outcome = self._deliver(job_id, settings, outcome)
+        except _InDoubt:
+            outcome = replace(outcome, trouble=_IN_DOUBT, in_doubt=True)
         except Unreachable as error:
+            METRICS.destination_up.labels(destination=name).set(0)
             outcome = _Outcome(number=number, trouble=error.message, reached=False)
         except Busy as error:
             outcome = _Outcome(number=number, trouble=error.message, after_s=min(error.after_s, _LONGEST_ASKED_S))
@@ -125,10 +134,10 @@ class Deliverer:
         now, name = self._clock(), settings.name
         trouble, refused = outcome.trouble, outcome.refused
         state, pause_s, cause = DispatchState.DELIVERED, outcome.proof_s, StopCause.UNPROVEN
-        METRICS.destination_up.labels(destination=name).set(outcome.reached)
-        if outcome.unproven or outcome.withheld:
+        if outcome.unproven or outcome.withheld or outcome.in_doubt:
             state, pause_s = DispatchState.DEAD, None
             cause = StopCause.WITHHELD if outcome.withheld else StopCause.UNPROVEN
+            cause = StopCause.IN_DOUBT if outcome.in_doubt else cause
         elif pause_s is not None:
             state = DispatchState.WAITING
         elif trouble:
@@ -179,6 +188,10 @@ class Deliverer:
         except Unreachable:
             self._silent_until[settings.name] = self._clock() + min(_FIRST_PAUSE_S, settings.probe_s) * 0.5
             raise
+        except (Retry, Refuse):  # it answered, if only to say no
+            METRICS.destination_up.labels(destination=settings.name).set(1)
+            raise
+        METRICS.destination_up.labels(destination=settings.name).set(1)
         self._silent_until.pop(settings.name, None)
 
     def _consignment(self, job_id: str, destination: str, form: str | None = None) -> Consignment:
@@ -200,10 +213,14 @@ class Deliverer:
     def _skip_what_is_there(
         self, consignment: Consignment, settings: Destination, carrier: Carrier, parcels: list[Parcel]
     ) -> list[Parcel]:
-        unsure = frozenset(parcel.sop_instance_uid for parcel in parcels if parcel.state is DeliveryState.SENT)
+        unsure = frozenset(parcel.sop_instance_uid for parcel in parcels if parcel.state in _UNSURE)
         if not unsure:
             return parcels
         there = carrier.held(consignment, unsure)
+        if there is None:
+            if any(parcel.state is DeliveryState.DOUBTED for parcel in parcels):
+                raise _InDoubt
+            return parcels
         if there:
             with self._ledger(consignment, settings) as ledger:
                 for uid in sorted(there):
@@ -280,6 +297,10 @@ class Deliverer:
                 METRICS.last_in_to_first_out.observe(waited_s)
 
         return Ledger(keep)
+
+
+class _InDoubt(Exception):
+    """Whether the destination has the objects cannot be found out, and a person is to decide."""
 
 
 def _changed() -> Refuse:
