@@ -14,7 +14,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from node.commands import engines_line, kernels_line, phantom_line, records_line, simulate_line, texts
+from node.commands import (
+    backup_line,
+    engines_line,
+    kernels_line,
+    papers_line,
+    phantom_line,
+    records_line,
+    simulate_line,
+    texts,
+)
 from node.errors import BadSetting, NodeError
 
 app = typer.Typer(
@@ -27,7 +36,10 @@ app.add_typer(engines_line.app, name="engines")
 app.add_typer(kernels_line.app, name="kernels")
 app.add_typer(records_line.app, name="records")
 app.command()(phantom_line.phantom)
+app.command()(papers_line.papers)
 app.command("simulate-worklist")(simulate_line.simulate_worklist)
+app.command("backup")(backup_line.backup)
+app.command("restore")(backup_line.restore)
 _out, _err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
 
 SettingsFile = Annotated[
@@ -122,18 +134,6 @@ def conformance(settings: SettingsFile = USUAL_SETTINGS) -> None:
     from node.commands.conformance import conformance as written
 
     sys.stdout.write(written(settings))
-
-
-@app.command()
-def papers(
-    to: Annotated[Path, typer.Option(help="Folder for them.")],
-    settings: SettingsFile = USUAL_SETTINGS,
-) -> None:
-    """What IT asks for, of a configuration: statement, ports, data flow, security answers, SBOM, licences."""
-    from node.commands.papers import papers as write
-
-    for path in write(settings, to):
-        _out.print(str(path))
 
 
 @app.command()
@@ -349,12 +349,20 @@ def purge(
 def flags(
     settings: SettingsFile = USUAL_SETTINGS,
     limit: Annotated[int, typer.Option(min=1, help="How many verdicts, newest first.")] = 30,
+    known: Annotated[
+        str | None, typer.Option(metavar="JOB", help="The receivers have what was given up of this job: end its alarm.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Who says so.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Verdicts of triage, and who was told. Exit status 1 if somebody did not acknowledge one in time."""
     from node.commands import flags as telling
 
+    if known is not None and not by:
+        raise BadSetting("--known needs --by.", fix="Say who asked the receiver.")
     with _records(settings) as records:
+        if known is not None:
+            telling.settle(records, known, by=by)
         found = telling.flags(records, limit=limit)
     _print(found, as_json=as_json, text=telling.text)
     if found["alarms"]:

@@ -14,6 +14,7 @@ from engines.engine import EngineError, EngineSpec
 from engines.parity import recorded_cases, require
 from engines.pool import EnginePool
 from engines.store import find_spec, read_weights, verify
+from node import running
 from node.child import Child
 from node.dicom.codes import IMPLEMENTATION_CLASS_UID, SYNTHESIS
 from node.errors import BadSetting, Refuse
@@ -25,7 +26,7 @@ from node.peers.tls import client_context
 from node.processing import asked_maps, gathering
 from node.processing.planes import Planes
 from node.proof import Proof
-from node.records import instances
+from node.records import instances, restored
 from node.records.database import Records, migrate
 from node.settings import Destination, DicomDestination, OrthancDestination, Settings
 from node.spool import Spool
@@ -46,12 +47,13 @@ def spool_of(settings: Settings) -> Spool:
 def prepare_state(settings: Settings) -> None:
     """Make folders and tables. Once, before any part starts. Raises BadSetting."""
     state = settings.node.state.absolute()
+    running.require_whole(state)
     spool_of(settings).prepare()
     migrate(state)
-    with closing(Records(state)) as records:
+    with closing(Records(state)) as records, records.write() as connection:
+        cold = restored.is_first_start(connection, at=time.time())
         if settings.worklist.ups.enabled:
-            with records.write() as connection:
-                ups_events.restarted(connection, settings.worklist.ups.status_to, at=time.time())
+            ups_events.restarted(connection, settings.worklist.ups.status_to, at=time.time(), kept=not cold)
 
 
 @contextmanager

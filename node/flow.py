@@ -27,6 +27,8 @@ from node.records.states import JobState
 from node.stages.check import why_held
 from pipelines.report import Report
 
+# Fixed: jobs that wait must survive an upgrade. A change that old jobs cannot follow raises it; then they begin anew.
+VERSION: Final = "1"
 SETS_QUEUE: Final = "sets"
 URGENT_SETS_QUEUE: Final = "urgent-sets"
 _AT_ONCE: Final = 2  # while one set is in the engine, the next is decoded and the last is written

@@ -1,10 +1,12 @@
 """Which processes of a node use a state folder: each holds a lock there as long as it lives."""
 
 import fcntl
+import os
 from pathlib import Path
 
 from node.errors import BadSetting
 
+RESTORING = ".restoring"  # there while a restore is under way
 _BESIDE = ("records", "backup")  # locks of commands that work beside a node
 
 
@@ -20,6 +22,21 @@ def require_stopped(state: Path, doing: str) -> None:
             f"{doing}: a node ({', '.join(found)}) uses {state}.",
             fix="Stop it first, as in `systemctl stop imaging-node`.",
         )
+
+
+def require_whole(state: Path) -> None:
+    """Raises BadSetting if a restore of the state folder did not come to its end."""
+    if (state / RESTORING).exists():
+        raise BadSetting(
+            f"A restore into {state} did not come to its end.", fix="Run the same `imaging-node restore` again."
+        )
+
+
+def give_to_owner(path: Path) -> None:
+    """What root made in a state folder belongs to the node's user, as the folder does."""
+    if not os.geteuid():
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _is_held(path: Path) -> bool:

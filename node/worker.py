@@ -22,7 +22,7 @@ from node.desk import desk_of
 from node.errors import BadSetting
 from node.log import log
 from node.metrics import METRICS, prime_triage, prime_worker
-from node.processing import Work
+from node.processing import Work, stranded
 from node.processing.arrays import Arrays
 from node.processing.eager import Eager
 from node.processing.following import Followings
@@ -242,8 +242,7 @@ class Worker:
         config: DBOSConfig = {
             "name": "imaging-node",
             "system_database_url": url(state / "jobs.sqlite").render_as_string(),
-            # Fixed: jobs that wait must survive an upgrade. A change to the flow that old jobs cannot follow raises it.
-            "application_version": "1",
+            "application_version": flow.VERSION,
             "executor_id": "worker",
             "log_level": "WARNING",
         }
@@ -252,6 +251,7 @@ class Worker:
         stack.callback(self.inference.close)
         DBOS.launch()
         flow.register_queues([one.name for one in settings.destinations], urgent=bool(triages))
+        stranded.begin_anew(self.records, flow_version=flow.VERSION, at=time.time())
         stack.enter_context(self.starting)
 
     def tick(self, *, everything_is_here: bool = False) -> None:

@@ -1,5 +1,6 @@
 """`imaging-node flags`: the newest verdicts of triage, who was told of them, and how far that came."""
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -9,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from node.records import notices, triages
+from node.errors import BadSetting
+from node.records import jobs, notices, triages
 from node.records.database import Records
 from node.records.states import GIVEN_UP, NoticeState
 
@@ -42,6 +44,14 @@ def flags(records: Records, *, limit: int) -> dict[str, Any]:
             ],
             "alarms": {channel: count for channel, count in notices.alarms(connection).items() if count},
         }
+
+
+def settle(records: Records, key: str, *, by: str) -> None:
+    """A person says that the receivers have what was given up of a job. Raises BadSetting if there is no such thing."""
+    with records.write() as connection:
+        job = jobs.by_prefix(connection, key)
+        if job is None or not notices.known(connection, job["id"], by=by, at=time.time()):
+            raise BadSetting(f"No notice of a job {key!a} was given up.", fix="See `imaging-node flags`.")
 
 
 def text(found: Mapping[str, Any]) -> RenderableType:

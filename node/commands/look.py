@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from node.completeness import Complete, Waiting, contiguous
 from node.errors import BadSetting
-from node.records import commitments, deliveries, events, gatherings, instances, jobs, notices, sets
+from node.records import commitments, deliveries, events, gatherings, instances, jobs, notices, restored, sets
 from node.records.database import Records
 from node.records.states import DispatchState, GatheringState, JobState, SetState
 from node.settings import Assemble
@@ -125,6 +125,9 @@ def replay(records: Records, key: str) -> list[str]:
     if "sets" not in found:
         raise BadSetting("A study is not replayed as a whole.", fix="Name one of its series.")
     if not found["sets"]:
+        with records.write() as connection:
+            if restored.let_go(connection, key, at=time.time()):
+                return ["the series as it is; nothing more of it is waited for"]
         raise BadSetting("The series is not complete yet.", fix="Wait for it, or send the missing slices.")
     newest = found["sets"][-1]
     asked = []

@@ -72,8 +72,8 @@ class Carrier(Protocol):
     def probe(self) -> None:
         """Ask whether somebody is there. Raises Unreachable, naming why."""
 
-    def held(self, consignment: Consignment, wanted: frozenset[str]) -> frozenset[str]:
-        """Which of these SOP Instance UIDs the destination has, as far as it says; empty if it cannot be asked.
+    def held(self, consignment: Consignment, wanted: frozenset[str]) -> frozenset[str] | None:
+        """Which of these SOP Instance UIDs the destination has; None if it cannot be asked, or does not answer that.
 
         raises: Unreachable, Broken
         """

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from node.errors import Retry
+from node.dicom.part10 import split
+from node.errors import Refuse, Retry
 from node.peers.carrier import Answer, Consignment, Fate, Item, Unreachable
 from node.spool import sync_folder, written_aside
 
@@ -22,8 +23,17 @@ class FolderCarrier:
         if self._folder.exists() and not self._folder.is_dir():
             raise Unreachable(f"{self._folder} is no folder.", fix="Name another one.")
 
-    def held(self, consignment: Consignment, wanted: frozenset[str]) -> frozenset[str]:
-        return frozenset()  # copying again is cheaper than comparing
+    def held(self, consignment: Consignment, wanted: frozenset[str]) -> frozenset[str] | None:
+        """What lies there. Where none of it does, somebody may have taken it away: then the folder cannot tell."""
+        found, folder = set(), self._folder / consignment.series_uid
+        try:
+            for path in folder.glob("*.dcm"):
+                found.add(split(path)[0].sop_instance_uid)
+            if found:
+                sync_folder(folder)  # what wrote them may not have come to that
+        except (OSError, Refuse, ValueError) as error:
+            raise Retry(f"A file in the folder cannot be read: {error}.", fix="Look at it, and remove it.") from error
+        return frozenset(found) & wanted or None
 
     def carry(
         self,

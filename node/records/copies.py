@@ -41,9 +41,9 @@ def put_back(source: Path, to: Path) -> None:
 
 
 def faults(file: Path) -> list[str]:
-    """What SQLite finds wrong with a file, rows without the row that they name included; nothing if it is whole."""
+    """What SQLite finds wrong with a copy, rows without the row that they name included; nothing if it is whole."""
     try:
-        with closing(_open(file)) as opened:
+        with closing(_read_only(file)) as opened:
             found = [row[0] for row in opened.execute("PRAGMA integrity_check").fetchall() if row[0] != "ok"]
             orphans = opened.execute("PRAGMA foreign_key_check").fetchall()
     except sqlite3.Error as error:
@@ -53,8 +53,8 @@ def faults(file: Path) -> list[str]:
 
 
 def rows(file: Path) -> dict[str, int]:
-    """How many rows each table has."""
-    with closing(_open(file)) as opened:
+    """How many rows each table of a copy has, which nobody writes to."""
+    with closing(_read_only(file)) as opened:
         return {name: opened.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in tables(opened)}  # noqa: S608
 
 
@@ -75,3 +75,8 @@ def sync(path: Path) -> None:
 
 def _open(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(file, timeout=_PATIENCE_S, isolation_level=None)
+
+
+def _read_only(file: Path) -> sqlite3.Connection:
+    """Also where nothing can be written, as on a medium of backups."""
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Integer, cast, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from node.records import events, turnarounds
+from node.records import events, restored, turnarounds
 from node.records.states import ARRIVED, DeliveryState, DispatchState, JobState, StopCause
 from node.records.tables import DELIVERIES, DISPATCHES, JOBS, RESULTS
 
@@ -156,7 +156,8 @@ def add(connection: Connection, job_id: str, result: Mapping[str, Any], *, at: f
         return
     for one in connection.execute(select(DISPATCHES).where(DISPATCHES.c.job_id == job_id)).mappings().all():
         parcel = {"sop_instance_uid": row["sop_instance_uid"], "destination": one["destination"], "job_id": job_id}
-        connection.execute(DELIVERIES.insert().values(**parcel, state=DeliveryState.PENDING, updated_at=at))
+        first = restored.first_state(connection, job_id, at=at)
+        connection.execute(DELIVERIES.insert().values(**parcel, state=first, updated_at=at))
         if one["state"] != DispatchState.WAITING:
             connection.execute(
                 update(DISPATCHES)
@@ -173,6 +174,15 @@ def replay(connection: Connection, job_id: str, *, at: float) -> list[str]:
     )
     destinations = list(connection.execute(query).scalars().all())
     for destination in destinations:
+        connection.execute(  # a person decided
+            update(DELIVERIES)
+            .where(
+                DELIVERIES.c.job_id == job_id,
+                DELIVERIES.c.destination == destination,
+                DELIVERIES.c.state == DeliveryState.DOUBTED,
+            )
+            .values(state=DeliveryState.SENT, updated_at=at)
+        )
         connection.execute(
             update(DISPATCHES)
             .where(DISPATCHES.c.job_id == job_id, DISPATCHES.c.destination == destination)

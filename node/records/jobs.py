@@ -10,8 +10,8 @@ from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from node.dicom import maps
-from node.records import events
-from node.records.states import DeliveryState, DispatchState, JobState
+from node.records import events, restored
+from node.records.states import DispatchState, JobState
 from node.records.tables import DELIVERIES, DISPATCHES, INSTANCES, JOB_SETS, JOBS, RESULTS, SERIES, SETS
 
 RELEASED = "released"  # kind of event
@@ -225,6 +225,7 @@ def finish_derive(
     rows = [{**result, "job_id": key, "number": number} for number, result in enumerate(results, start=1)]
     connection.execute(insert(RESULTS).on_conflict_do_nothing(), rows)
     made = {row.get("form", "classic") for row in rows} - {MAP}
+    first = restored.first_state(connection, key, at=at)
     for destination in job["destinations"]:
         form = (forms or {}).get(destination, "classic")
         form = form if form in made else min(made)
@@ -244,7 +245,7 @@ def finish_derive(
                 "sop_instance_uid": row["sop_instance_uid"],
                 "destination": destination,
                 "job_id": key,
-                "state": DeliveryState.PENDING,
+                "state": first,
                 "updated_at": at,
             }
             for row in rows

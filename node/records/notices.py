@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Integer, case, cast, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from node.records import events
 from node.records.states import CARRIED, GIVEN_UP, UNDELIVERED, NoticeState
 from node.records.worklist_tables import NOTICES, TRIAGES
 from pipelines.triage import Flag
@@ -216,6 +217,21 @@ def replay(connection: Connection, job_id: str, *, at: float) -> list[str]:
             )
             found.append(row["channel"])
     return found
+
+
+def known(connection: Connection, job_id: str, *, by: str, at: float) -> list[str]:
+    """A person asked the receivers: they have what was given up. Ends its alarm; returns the channels."""
+    found = [row for row in of_job(connection, job_id) if row["state"] in GIVEN_UP]
+    for row in found:
+        connection.execute(
+            update(NOTICES)
+            .where(NOTICES.c.id == row["id"])
+            .values(
+                state=NoticeState.DELIVERED, trouble=f"The receiver has it, says {by}.", delivered_at=at, updated_at=at
+            )
+        )
+        events.add(connection, at=at, kind="known there", subject=job_id, by=by, channel=row["channel"])
+    return [row["channel"] for row in found]
 
 
 def forget(connection: Connection, job_id: str) -> None:

@@ -108,6 +108,7 @@ def create(state: Path) -> None:
         new.unlink(missing_ok=True)
         _alembic(new, to=known()[-1])
         copies.sync(new)
+        running.give_to_owner(new)
         new.replace(file)
         copies.sync(state)
 
@@ -184,6 +185,7 @@ def _require_known(state: Path) -> None:
 def _turn(state: Path) -> Iterator[None]:
     """One process at a time changes the tables."""
     with (state / "records.lock").open("w") as file:
+        running.give_to_owner(state / "records.lock")
         until = time.monotonic() + _LOCK_S
         while True:
             try:
@@ -207,6 +209,7 @@ def _replace(state: Path, *, to: str) -> Change:
     try:
         copies.copy(file, aside)
         change = _changed(state, aside, to=to)
+        running.give_to_owner(aside)
         aside.replace(old)
         copies.sync(state)
         copies.put_back(new, file)

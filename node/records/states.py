@@ -66,6 +66,7 @@ class StopCause(StrEnum):
     WITHHELD = "withheld"  # the destination does not say that it takes synthetic images
     UNPROVEN = "unproven"  # the destination does not vouch for what it took
     NO_DESTINATION = "no_destination"  # the settings no longer name it
+    IN_DOUBT = "in_doubt"  # after a restore: the destination may have it and cannot be asked
     UNKNOWN = "unknown"  # of a version that did not note it
 
 
@@ -81,6 +82,7 @@ STOPS: Mapping[JobState, tuple[StopCause, ...]] = MappingProxyType(
             StopCause.WITHHELD,
             StopCause.UNPROVEN,
             StopCause.NO_DESTINATION,
+            StopCause.IN_DOUBT,
         ),
     }
 )
@@ -100,6 +102,7 @@ class DeliveryState(StrEnum):
 
     PENDING = "pending"
     SENT = "sent"  # on the wire, no answer known
+    DOUBTED = "doubted"  # after a restore: may have arrived; where nobody can be asked a person decides
     CONFIRMED = "confirmed"
     PROVEN = "proven"  # the destination vouched for it, where that is asked for
     FAILED = "failed"

@@ -14,7 +14,7 @@ from node.completeness import Complete, Waiting
 from node.errors import Retry
 from node.log import log
 from node.metrics import METRICS
-from node.records import evidence, instances, open_series, sets
+from node.records import evidence, instances, open_series, restored, sets
 from node.records.database import Records
 from node.records.evidence import Evidence
 from node.records.instances import Instance
@@ -69,6 +69,7 @@ class Assembler:
         self._mine, self._urgent = mine, urgent
         self._broken: dict[str, int] = {}  # series -> how many instances it had when looking at it broke
         self._known: dict[str, _Known] = {}
+        self._cut_off: dict[str, float] = {}  # series that a restore found half received -> until when they wait
 
     def freeze_complete(self, *, everything_is_here: bool = False) -> list[str]:
         """Freeze what is complete; returns the new sets.
@@ -80,6 +81,7 @@ class Assembler:
         waiting = [series for series in every if self._mine(series)]
         with self._records.read() as connection:
             words = open_series.spoken_of(connection) if waiting else {}
+            self._cut_off = restored.cut_off(connection) if waiting else {}
             senders = open_series.open_senders(connection) if waiting else {}
         self._known = {uid: self._known[uid] for one in waiting if (uid := one.series_uid) in self._known}
         frozen = []
@@ -110,6 +112,7 @@ class Assembler:
             if series is None:
                 return None
             words, senders = open_series.spoken_of(connection), open_series.open_senders(connection)
+            self._cut_off = restored.cut_off(connection)
         return self._look_at(series, words.get(series_uid, (0, 0.0)), senders)
 
     def _look_at(self, series: OpenSeries, words: tuple[int, float], senders: dict[str, int]) -> Complete | Waiting:
@@ -122,6 +125,8 @@ class Assembler:
         named_until = max(series.last_at, words[1]) + settings.named_wait_s
         if word is not None and now - series.last_at >= 0 and now < named_until:
             return Waiting(reason=word.reason, until=named_until)
+        if now < self._cut_off.get(series.series_uid, 0.0) and (cut := self._by_its_sender(series, known)) is not None:
+            return cut
         unfinished = completeness.unfinished(known.said)
         if not 0 <= now - series.last_at < settings.quiet_s:
             but = [one.reason for one in (word, unfinished) if one is not None]
@@ -146,6 +151,23 @@ class Assembler:
                 known.by_word = completeness.by_word(known.said, here)
             known.compared = (series.instances, words)
         return known.by_word
+
+    def _by_its_sender(self, series: OpenSeries, known: _Known) -> Complete | Waiting | None:
+        """What is known of a series that was coming in when a backup was taken; None once its sender came again.
+
+        Its sender has an answer to each slice and need not come again by itself: silence says nothing.
+        """
+        self._read_associations(series, known)
+        if completeness.not_released(known.associations or [], open_from_sender=0) is None:
+            return None
+        if not known.asked:
+            known.by_archive, known.asked = self._ask_archive(series), True
+        if known.by_archive is not None:
+            return known.by_archive
+        return Waiting(
+            reason="a restore cut it off; have it sent again, or `imaging-node replay` it as it is",
+            until=self._cut_off[series.series_uid],
+        )
 
     def _by_senders_and_slices(
         self, series: OpenSeries, known: _Known, senders: dict[str, int], now: float

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from node.dicom.subject import Subject
 from node.peers.telling import Told
-from node.records import notices
+from node.records import notices, restored
 from node.records.notices import FLAG, WITHDRAWAL
 from node.records.states import CARRIED, NoticeState
 from node.settings.flags import Channel, Hl7Channel, Label, Webhook
@@ -54,6 +54,7 @@ def queue_flag(
             _withdraw(connection, row, _ANOTHER, at)
     wanted = [one for one in channels if one.wants(flag)]
     notices.put(connection, [_row(told, FLAG, one.name, _WAYS[type(one)]) for one in wanted])
+    restored.hold_notices(connection, told.job_id, at=at)
 
 
 def queue_withdrawal(connection: Connection, job_id: str, reason: str, *, at: float) -> list[str]:

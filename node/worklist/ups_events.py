@@ -65,16 +65,18 @@ def cancel_requested(connection: Connection, uid: str, sent: Plain, *, by: str, 
     subscriptions.tell(connection, uid, EVENT_CANCEL, body, at=at)
 
 
-def restarted(connection: Connection, also: Iterable[str], *, at: float) -> int:
-    """Tell every subscriber that the node was started and kept its lists; of several starts the last one.
+def restarted(connection: Connection, also: Iterable[str], *, at: float, kept: bool = True) -> int:
+    """Tell every subscriber that the node was started, and whether it kept its lists; of several starts the last one.
 
     also:    AE titles that are told without a subscription
+    kept:    False after a restore: what was changed since the backup is lost (COLD START, PS3.4 CC.2.4.3)
     returns: how many are told
     """
+    lists = "WARM START" if kept else "COLD START"
     body = {
         SCP_STATUS: values("CS", "RESTARTED"),
-        SUBSCRIPTION_LIST: values("CS", "WARM START"),
-        ITEM_LIST: values("CS", "WARM START"),
+        SUBSCRIPTION_LIST: values("CS", lists),
+        ITEM_LIST: values("CS", lists),
     }
     everybody = sorted(subscriptions.everybody(connection) | set(also))
     for ae_title in everybody:

@@ -244,7 +244,7 @@ def test_a_server_without_qido_is_not_asked_for_ever(consignment: Consignment, i
     for status in (404, 405, 501):
         with ScriptedServer(Reply(status=status)) as server:
             web = Dicomweb(destination(server.url))
-            assert web.held(consignment, frozenset(uids(items))) == frozenset()
+            assert web.held(consignment, frozenset(uids(items))) is None
             assert web.instances_related(study_uid="1.2", series_uid="1.2.3") is None
 
 

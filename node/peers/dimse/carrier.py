@@ -30,11 +30,11 @@ class DicomCarrier:
     def probe(self) -> None:
         dimse_query.echo(self._address)
 
-    def held(self, consignment: Consignment, wanted: frozenset[str]) -> frozenset[str]:
+    def held(self, consignment: Consignment, wanted: frozenset[str]) -> frozenset[str] | None:
         found = dimse_query.instances_there(
             self._address, study_uid=consignment.study_uid, series_uid=consignment.series_uid
         )
-        return frozenset(found or ()) & wanted
+        return None if found is None else frozenset(found) & wanted
 
     def carry(
         self,

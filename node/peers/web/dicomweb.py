@@ -45,7 +45,7 @@ class Dicomweb:
             if response.status_code not in (200, 204):
                 raise _not_here(self._settings.name, response.status_code)
 
-    def held(self, consignment: Consignment, wanted: frozenset[str]) -> frozenset[str]:
+    def held(self, consignment: Consignment, wanted: frozenset[str]) -> frozenset[str] | None:
         with Session(self._settings) as session:
             return self._held(session, consignment, wanted)
 
@@ -66,7 +66,7 @@ class Dicomweb:
             counts = [_first(one, _SERIES_INSTANCES) for one in found or ()]
             if len(counts) == 1 and isinstance(counts[0], int | str) and str(counts[0]).isdigit():
                 return int(counts[0])
-            return len(self._listed(session, study_uid, series_uid)) if found else None
+            return len(self._listed(session, study_uid, series_uid) or ()) if found else None
 
     def carry(
         self,
@@ -126,18 +126,21 @@ class Dicomweb:
             for item in items
             if (answer := answers.get(item.sop_instance_uid)) is None or answer.fate is Fate.NEVER
         )
-        there = self._held(session, consignment, failed) if failed else frozenset()
+        there = (self._held(session, consignment, failed) if failed else None) or frozenset()
         return answers | dict.fromkeys(there, Answer(fate=Fate.TAKEN, status="found"))
 
-    def _held(self, session: Session, consignment: Consignment, wanted: frozenset[str]) -> frozenset[str]:
-        return wanted & self._listed(session, consignment.study_uid, consignment.series_uid)
+    def _held(self, session: Session, consignment: Consignment, wanted: frozenset[str]) -> frozenset[str] | None:
+        listed = self._listed(session, consignment.study_uid, consignment.series_uid)
+        return None if listed is None else wanted & listed
 
-    def _listed(self, session: Session, study_uid: str, series_uid: str) -> frozenset[str]:
+    def _listed(self, session: Session, study_uid: str, series_uid: str) -> frozenset[str] | None:
         listed: set[str] = set()
         while len(listed) < _MOST:
             # dicomweb-client's own paging never ends at a server that ignores the offset.
             ask = partial(_instances, study_uid=study_uid, series_uid=series_uid, offset=len(listed))
             found = self._ask(ask, session)
+            if found is None and not listed:
+                return None
             new = {uid for one in found or () if isinstance(uid := _first(one, _SOP_INSTANCE_UID), str)} - listed
             listed |= new
             if len(new) < _PAGE:
