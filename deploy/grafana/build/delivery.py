@@ -13,7 +13,7 @@ SAYS: Final = (
     "Where results go and whether they arrived, who was told of a verdict and how soon, and whether the triage drifts."
 )
 # Seconds to a verdict at which somebody looks.
-LATE: Final[Steps] = ((0, SKY), (300, ORANGE), (600, VERMILION))
+LATE: Final[Steps] = ((0, SKY), (120, ORANGE), (300, VERMILION))
 
 
 def rows() -> Iterator[tuple[str, list[Panel]]]:

@@ -39,7 +39,7 @@ def _guards() -> Iterator[Panel]:
         "(protocol, scanner, kernel) or the network does worse on it. Run book, ImagingNodeGuardRejecting.",
         {"{{pipeline}} {{guard}}": _in_a_day('verdict!="pass"') + " / " + _in_a_day()},
         unit="percentunit",
-        limits=((0.2, ORANGE),),
+        limits=((0.3, ORANGE),),
         width=16,
     )
     yield lines(

@@ -135,11 +135,11 @@ def _disk() -> Iterator[Panel]:
 def _ends() -> Iterator[Panel]:
     yield ranking(
         "Certificates end in",
-        "Of the node's own certificates. Good: more than 30 days. Run book, ImagingNodeCertificateExpires.",
+        "Of the node's own certificates. Good: more than 3 weeks. Run book, ImagingNodeCertificateExpires.",
         f"{least(of('certificate_expires_timestamp_seconds'), 'instance', 'use')} - time()",
         "{{instance}} {{use}}",
         unit="s",
-        steps=((0, VERMILION), (7 * _DAY, ORANGE), (30 * _DAY, SKY)),
+        steps=((0, VERMILION), (2 * _DAY, ORANGE), (21 * _DAY, SKY)),
         empty="no certificate: no TLS",
         width=12,
         height=6,

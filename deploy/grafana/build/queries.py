@@ -17,6 +17,11 @@ def of(name: str, *matchers: str) -> str:
     return f"{PREFIX}{name}{{{', '.join((INSTANCE, *matchers))}}}"
 
 
+def recorded(name: str, *matchers: str) -> str:
+    """The values of a recording rule of deploy/prometheus/rules/recording.yml."""
+    return f"{name}{{{', '.join((INSTANCE, *matchers))}}}"
+
+
 def total(expression: str, *by: str) -> str:
     """The sum, of each value of the labels `by`."""
     return f"sum{_by(by)} ({expression})"

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
-from deploy.grafana.build.colours import BLUE, GREEN, ORANGE
-from deploy.grafana.build.glance import ARRIVED, LEFT, SLOW
+from deploy.grafana.build.colours import BLUE, GREEN, ORANGE, VERMILION
+from deploy.grafana.build.glance import HOURLY, LEFT, LIMIT
 from deploy.grafana.build.panels import Panel, figure, heat_map, lines, ranking
-from deploy.grafana.build.queries import PIPELINE, buckets, grown, mean, most, of, per_second, quantile, total
+from deploy.grafana.build.queries import PIPELINE, buckets, grown, mean, most, of, per_second, quantile, recorded, total
 
 TITLE: Final = "Imaging node: throughput and turnaround"
 SAYS: Final = "How much each stage and pipeline does, and where the time between arrival and delivery goes."
@@ -27,7 +27,7 @@ def _series() -> Iterator[Panel]:
     yield lines(
         "Series per hour, by modality",
         "Series complete in each hour. Good: the usual shape of a day.",
-        {"{{modality}}": grown(ARRIVED, "modality")},
+        {"{{modality}}": f"{total(HOURLY, 'modality')} > 0"},
         bars=True,
         every="1h",
     )
@@ -42,7 +42,7 @@ def _series() -> Iterator[Panel]:
     yield ranking(
         "Delivered in 24 h, by modality and pipeline",
         "Jobs delivered in the last 24 h. Good: what the department expects of a day.",
-        grown(LEFT, "modality", "pipeline", window="24h"),
+        grown(of("series_delivered_total", PIPELINE), "modality", "pipeline", window="24h"),
         "{{modality}} {{pipeline}}",
         decimals=0,
     )
@@ -68,16 +68,17 @@ def _turnaround() -> Iterator[Panel]:
         "Median, by pipeline",
         "Half of the jobs of the hour before took less, from the last slice in to the last result confirmed "
         "everywhere. Good: level. A slow destination lifts it for all pipelines, an engine for one.",
-        {"{{pipeline}}": quantile(0.5, "turnaround_seconds", "pipeline", matchers=(PIPELINE,))},
+        {"{{pipeline}}": most(recorded("pipeline:imaging_node_turnaround_seconds:p50_1h", PIPELINE), "pipeline")},
         unit="s",
-        limits=SLOW[1:],
     )
     yield lines(
         "95th percentile, by pipeline",
         "95 of 100 jobs of the hour before took less. Good: below 15 minutes. Run book, ImagingNodeTurnaroundSlow.",
-        {"{{pipeline}}": quantile(0.95, "turnaround_seconds", "pipeline", matchers=(PIPELINE,))},
+        {
+            "{{pipeline}}": most(recorded("pipeline:imaging_node_turnaround_seconds:p95_1h", PIPELINE), "pipeline"),
+            "limit": LIMIT,
+        },
         unit="s",
-        limits=SLOW[1:],
     )
     yield heat_map(
         "All jobs",
@@ -104,7 +105,7 @@ def _stages() -> Iterator[Panel]:
     yield lines(
         "95th percentile of a stage",
         "Over the hour before. Good: level. receive above a second: the disk is slow; deliver: a destination is.",
-        {"{{stage}}": quantile(0.95, "stage_seconds", "stage", matchers=(PIPELINE,))},
+        {"{{stage}}": most(recorded("stage_pipeline:imaging_node_stage_seconds:p95_1h", PIPELINE), "stage")},
         unit="s",
     )
     yield heat_map(
@@ -147,7 +148,7 @@ def _queue() -> Iterator[Panel]:
         "How long the oldest unfinished job has been at its stage. Good: below 15 minutes.",
         {"{{stage}}": most(of("oldest_waiting_seconds"), "stage")},
         unit="s",
-        limits=((900, ORANGE),),
+        limits=((900, ORANGE), (1800, VERMILION)),
         width=8,
     )
     yield lines(
