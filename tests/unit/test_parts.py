@@ -123,10 +123,12 @@ def test_the_number_of_parts_is_limited() -> None:
 def test_content_types() -> None:
     kind, parameters = media_type('Multipart/Related; Type="application/DICOM"; boundary="a b:c"')
     assert (kind, parameters["type"], boundary_of(parameters)) == ("multipart/related", "application/dicom", b"a b:c")
+    orthanc = "2a7460da-e6da-497d-ac86-fedc60bb9705-2a7460da-e6da-497d-ac86-fedc60bb9705"  # 73, and not quoted
+    assert boundary_of(media_type(f'multipart/related; type="application/dicom"; boundary={orthanc}')[1])
     for header in (
         "multipart/related",
         "multipart/related; boundary=",
-        f"multipart/related; boundary={'x' * 71}",
+        f"multipart/related; boundary={'x' * 201}",
         'a; boundary="x\u00e9"',
     ):
         with pytest.raises(Malformed):

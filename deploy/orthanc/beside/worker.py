@@ -209,9 +209,10 @@ class Worker:
             return
         if one.failed_at != self._sent:  # it is this series, perhaps, not the node
             one.failures, one.failed_at = one.failures + 1, self._sent
-        self._pause_s = min(self._pause_s * 2 or FIRST_PAUSE_S, self._settings.longest_pause_seconds)
+        first_s = min(FIRST_PAUSE_S, self._settings.longest_pause_seconds)
+        self._pause_s = min(self._pause_s * 2 or first_s, self._settings.longest_pause_seconds)
         self._not_before = time.monotonic() + self._pause_s
-        one.not_before = time.monotonic() + min(FIRST_PAUSE_S * 2 ** (one.failures - 1), LONGEST_PAUSE_S)
+        one.not_before = time.monotonic() + min(first_s * 2 ** (one.failures - 1), LONGEST_PAUSE_S)
         why = "" if job is None else job["ErrorDetails"] or job["Content"].get("FunctionErrorDescription", "")
         self._hindered(f"a series was not sent ({why or state}); it is tried again")
         self._open[series_id] = self._open.pop(series_id)  # others first

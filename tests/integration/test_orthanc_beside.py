@@ -1,0 +1,201 @@
+"""Orthanc beside a node, as deploy/orthanc sets it up: by C-STORE, by DICOMweb, and by Orthanc's own REST interface.
+
+An Orthanc for each way and one node: what comes to it goes back the same way, because its rules ask who sent it.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+from node.demo.ct_series import uid
+from node.demo.phantom import make_series
+from tests.orthanc_beside import NODE_PASSWORD, SENDER, STOW_TOKEN, Beside
+from tests.peers import HOST, dcmsend, free_port, run_tool, wait_until
+from tests.running_node import RunningNode, settings_for
+
+pytestmark = pytest.mark.peers
+SLICES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How a series travels: under which title the node knows the sender, and what makes the series hard to keep."""
+
+    title: str
+    compressor: tuple[str, ...]
+    character_set: str
+    name: str
+
+
+WAYS = {
+    "dicom": Way(title="ORTHANC", compressor=("dcmcjpls",), character_set="\\ISO 2022 IR 87", name="山田^太郎"),
+    "dicomweb": Way(title="WEB-ORTHANC", compressor=("dcmcjpeg",), character_set="ISO_IR 126", name="Διον^Ερμης"),
+    "rest": Way(title="REST-ORTHANC", compressor=("dcmcrle",), character_set="GB18030", name="Wang^XiaoDong=王^小东"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One way with its Orthanc. `kept`: digests of the source's files in Orthanc while the node was still down."""
+
+    way: str
+    orthanc: Beside
+    node: RunningNode
+    files: list[Path]
+    source: str
+    series_id: str
+    kept: list[str]
+
+    def digests(self) -> list[str]:
+        return digests(self.orthanc, self.source)
+
+    def results(self) -> list[dict[str, Any]]:
+        """Other series of the source's study, as Orthanc describes them."""
+        study = self.orthanc.get(f"series/{self.series_id}")["ParentStudy"]
+        every = self.orthanc.get("series?expand")
+        return [one for one in every if one["ParentStudy"] == study and one["ID"] != self.series_id]
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Case]]:
+    """A series becomes stable while the node is down, Orthanc is killed over it, and the node comes up after that."""
+    folder = tmp_path_factory.mktemp("beside")
+    port, stow_port = free_port(), free_port()
+    orthancs = {way: Beside(folder / way, node_port=port, stow_port=stow_port, way=way) for way in WAYS}
+    with ExitStack() as stack:
+        for orthanc in orthancs.values():
+            stack.enter_context(orthanc)
+        plain = make_series(folder / "plain", slices=SLICES)
+        sent = {way: hard_to_keep(folder / f"{way}-files", plain, WAYS[way]) for way in WAYS}
+        for way, orthanc in orthancs.items():
+            send(orthanc, sent[way])
+        for way, orthanc in orthancs.items():
+            wait_until("it was tried", lambda o=orthanc, w=way: o.stands()["sent" if w == "rest" else "trouble"])
+        node = RunningNode(folder, settings(folder, orthancs, port=port, stow_port=stow_port))
+        made = {}
+        for way, orthanc in orthancs.items():
+            source = str(pydicom.dcmread(sent[way][0], stop_before_pixels=True).SeriesInstanceUID)
+            made[way] = Case(
+                way=way,
+                orthanc=orthanc,
+                node=node,
+                files=sent[way],
+                source=source,
+                series_id=orthanc.id_of(source),
+                kept=digests(orthanc, source),
+            )
+            orthanc.stop(kill=True)
+            orthanc.start()
+        stack.enter_context(node)
+        yield made
+
+
+@pytest.fixture(params=WAYS)
+def case(request: pytest.FixtureRequest, cases: dict[str, Case]) -> Case:
+    return cases[request.param]
+
+
+def send(orthanc: Beside, files: list[Path]) -> None:
+    (said,) = dcmsend(orthanc.port, files, called="ORTHANC", calling=SENDER)
+    assert said.stored == len(files), said.output[-2000:]
+
+
+def digests(orthanc: Beside, series_uid: str) -> list[str]:
+    return [sha256(orthanc.download(one)).hexdigest() for one in orthanc.series()[series_uid]]
+
+
+def settings(folder: Path, orthancs: dict[str, Beside], *, port: int, stow_port: int) -> dict[str, Any]:
+    """A node that answers in the way that it was asked."""
+    rest_url = orthancs["rest"].url.rstrip("/")
+    token, password = folder / "stow.token", folder / "orthanc.password"
+    for path, text in ((token, STOW_TOKEN), (password, f"imaging-node:{NODE_PASSWORD}")):
+        path.write_text(text)
+        path.chmod(0o600)
+    patience = {"connect_timeout_s": 5.0, "response_timeout_s": 20.0, "probe_s": 1.0, "retry_longest_s": 2.0}
+    raw = settings_for(folder, port=port)
+    raw["peers"] = [{"name": "orthanc", "ae_title": "ORTHANC", "addresses": ["127.0.0.0/8"]}]
+    raw["destinations"] = [
+        {"kind": "dicom", "name": "dicom", "ae_title": "ORTHANC", "host": HOST, "port": orthancs["dicom"].port,
+         "commitment": "ask", **patience},
+        {"kind": "dicomweb", "name": "dicomweb", "url": orthancs["dicomweb"].dicomweb_url,
+         "password_file": str(password), **patience},
+        {"kind": "orthanc", "name": "rest", "url": rest_url, "password_file": str(password), **patience},
+    ]  # fmt: skip
+    raw["rules"] = [
+        {"name": way, "pipeline": "ct-denoise", "destinations": [way], "where": {"CallingAETitle": it.title}}
+        for way, it in WAYS.items()
+    ]
+    senders = [{"ae_title": WAYS["dicomweb"].title, "token_file": str(token)}]
+    raw["stow"] = {"host": HOST, "port": stow_port, "senders": senders}
+    raw["sources"] = [
+        {"kind": "orthanc", "name": "gateway", "url": rest_url, "password_file": str(password),
+         "offered": "ImagingNodeSent", "calling_ae_title": WAYS["rest"].title, "history": True,
+         "poll_s": 0.3, "retry_longest_s": 1.0},
+    ]  # fmt: skip
+    return raw
+
+
+def hard_to_keep(folder: Path, plain: list[Path], way: Way) -> list[Path]:
+    """A study of its own, with a name in a rare character set and compressed pixels."""
+    (folder / "sent").mkdir(parents=True)
+    for path in plain:
+        data_set = pydicom.dcmread(path)
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
+            data_set[keyword].value = uid(way.title, data_set[keyword].value)
+        data_set.file_meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID
+        data_set.SpecificCharacterSet = way.character_set.split("\\")
+        data_set.PatientName, data_set.PatientID = way.name, way.title
+        data_set.save_as(folder / path.name)
+        assert not run_tool(*way.compressor, folder / path.name, folder / "sent" / path.name)
+    return sorted((folder / "sent").iterdir())
+
+
+def facts(path: Path) -> tuple[str, dict[str, object]]:
+    """Transfer syntax, and every element with the bytes of its value as they lie in the file."""
+    data_set = pydicom.dcmread(path)
+    raw = {str(tag): data_set.get_item(tag).value for tag in list(data_set.keys())}
+    return str(data_set.file_meta.TransferSyntaxUID), raw
+
+
+def test_a_series_goes_there_and_its_result_comes_back(case: Case) -> None:
+    orthanc = case.orthanc
+    wait_until(
+        f"its result is back; {orthanc.stands()} {case.node.tail()}",
+        lambda: "ai-processed" in orthanc.labels("series", case.series_id),
+        timeout_s=120,
+    )
+    (result,) = case.results()
+    assert len(result["Instances"]) == SLICES
+    assert "ai-denoise" in orthanc.labels("series", result["ID"])
+    said = orthanc.metadata("series", result["ID"])
+    assert json.loads(said["ImagingNodeMade"])["network"] == "ct_denoise"
+    assert "ImagingNodeSent" not in said
+    assert json.loads(orthanc.metadata("series", case.series_id)["ImagingNodeSent"])["way"] == case.way
+
+
+def test_originals_stay_as_they_came(case: Case) -> None:
+    for path in case.files:
+        assert facts(case.node.received(pydicom.dcmread(path).SOPInstanceUID)) == facts(path)
+    assert case.digests() == case.kept
+
+
+def test_what_comes_again_is_not_made_twice_and_results_are_not_sent(case: Case) -> None:
+    sent = case.orthanc.stands()["sent"]
+    send(case.orthanc, case.files)
+    case.orthanc.api.post(f"imaging-node/{case.series_id}", data="")
+    wait_until("a person's wish is done", lambda: case.orthanc.stands()["sent"] > sent)
+    wait_until("nothing is open", lambda: not case.orthanc.stands()["open"])
+    assert case.orthanc.stands()["sent"] == sent + 1
+
+    case.node.wait_settled(len(WAYS))
+    (only,) = [one for one in case.node.sets() if one["series_uid"] == case.source]
+    assert [job["state"] for job in case.node.jobs_of(only["id"])] == ["delivered"]
+    assert len(case.node.sets()) == len(WAYS)
+    assert len(case.results()) == 1

@@ -1,0 +1,80 @@
+"""Orthanc as deploy/orthanc sets it up: its own settings file and script, from environment variables."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from orthanc_api_client import OrthancApiClient
+
+from tests.peers import HOST, Orthanc, Peer, free_port, which_or_skip
+
+FOLDER = Path(__file__).parents[1] / "deploy" / "orthanc"
+PLUGINS = Path(os.environ.get("ORTHANC_PLUGINS", "/usr/share/orthanc/plugins"))  # of another Orthanc, first in PATH
+PASSWORD, NODE_PASSWORD = "only-for-tests-a", "only-for-tests-n"
+STOW_TOKEN = "0123456789abcdef0123456789abcdef"
+SENDER = "CT1"
+
+
+class Beside(Orthanc):
+    """Orthanc beside a node. `variables` may be changed before it is started again."""
+
+    def __init__(self, folder: Path, *, node_port: int, stow_port: int, way: str) -> None:
+        Peer.__init__(self, folder)
+        for plugin in ("libOrthancDicomWeb.so", "libOrthancPython.so"):
+            which_or_skip(str(PLUGINS / plugin))
+        self.aet = "ORTHANC"
+        self.http_port = free_port()
+        self.url = f"http://{HOST}:{self.http_port}/"
+        self.dicomweb_url = f"{self.url}dicom-web"
+        self.api = OrthancApiClient(self.url, user="admin", pwd=PASSWORD)
+        self.settings = FOLDER / "orthanc.json"
+        self.variables = {
+            "ORTHANC_STORAGE": folder / "storage",
+            "ORTHANC_PLUGINS": PLUGINS,
+            "ORTHANC_SCRIPT": FOLDER / "to_the_node.py",
+            "ORTHANC_HTTP_PORT": self.http_port,
+            "ORTHANC_DICOM_PORT": self.port,
+            "ORTHANC_STABLE_AGE": 1,
+            "ORTHANC_PASSWORD": PASSWORD,
+            "ORTHANC_NODE_PASSWORD": NODE_PASSWORD,
+            "ORTHANC_STOW_TOKEN": STOW_TOKEN,
+            "ORTHANC_WAY": way,
+            "ORTHANC_EVERY": 0.3,
+            "ORTHANC_LONGEST_PAUSE": 0.6,
+            "NODE_DICOM_PORT": node_port,
+            "NODE_STOW_URL": f"http://{HOST}:{stow_port}/",
+        }
+
+    def command(self) -> list[str]:
+        """One process with the settings file as it lies there."""
+        said = [f"{name}={value}" for name, value in self.variables.items()]
+        return ["/usr/bin/env", *said, "PYTHONDONTWRITEBYTECODE=1", self.path, str(self.settings)]
+
+    def stands(self) -> dict[str, Any]:
+        """What its script says of itself."""
+        found: dict[str, Any] = self.get("imaging-node")
+        return found
+
+    def id_of(self, series_uid: str) -> str:
+        """Orthanc's id of a Series Instance UID."""
+        (found,) = [one["ID"] for one in self.get("series?expand") if _uid(one) == series_uid]
+        return str(found)
+
+    def metadata(self, level: str, orthanc_id: str) -> dict[str, str]:
+        """All metadata of a series or study."""
+        found: dict[str, str] = self.get(f"{level}/{orthanc_id}/metadata?expand")
+        return found
+
+    def labels(self, level: str, orthanc_id: str) -> set[str]:
+        """Labels, or the metadata that holds them where Orthanc is older than 1.12.0."""
+        if self.version() >= (1, 12):
+            return set(self.get(f"{level}/{orthanc_id}/labels"))
+        return set(filter(None, self.metadata(level, orthanc_id).get("ImagingNodeLabels", "").split(",")))
+
+    def version(self) -> tuple[int, ...]:
+        """As in (1, 10, 1)."""
+        return tuple(int(number) for number in self.get("system")["Version"].split("."))
+
+
+def _uid(series: dict[str, Any]) -> str:
+    return str(series["MainDicomTags"]["SeriesInstanceUID"])
