@@ -27,7 +27,7 @@ Options of an installation:
   --ask                      ask for those three
   --with mr                  also what the MR pipelines need (264 MB)
   --wheels FOLDER            take the packages from a folder, for a machine without a package index
-  --python PATH              the Python to use, 3.11 or newer; default: the newest of this machine
+  --python PATH              the Python to use, 3.11 or newer; default: the system's, or a newer one beside it
   --no-start                 install only
   --help                     this text
 

@@ -15,6 +15,7 @@ from node import notify
 from node.log import log
 
 EXIT_BAD_SETTING: Final = 2  # a part that ends with this will not do better next time
+STOPPING_S: Final = 10.0  # that parts have to end by themselves
 _STEADY_S: Final = 10.0
 _LONGEST_PAUSE_S: Final = 5.0
 
@@ -102,7 +103,7 @@ class Supervisor:
     def _end_all(self) -> None:
         for process in self._processes.values():
             process.terminate()
-        until = time.monotonic() + 10.0
+        until = time.monotonic() + STOPPING_S
         for process in self._processes.values():
             try:
                 process.wait(max(0.1, until - time.monotonic()))

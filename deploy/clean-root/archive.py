@@ -1,9 +1,9 @@
 """The archive's side of ../try-clean-root.sh, run in the clean root: Orthanc is asked and told by its REST interface.
 
-    archive.py send SEED SLICES     a phantom into Orthanc, and from there to the node
-    archive.py send-files FOLDER    files into Orthanc, and from there to the node
-    archive.py wait SECONDS         until each study has one derived series with as many images as its scan, and no more
-    archive.py busy SECONDS         until the node works on a series
+archive.py send SEED SLICES     a phantom into Orthanc, and from there to the node
+archive.py send-files FOLDER    files into Orthanc, and from there to the node
+archive.py wait SECONDS         until each study has one derived series with as many images as its scan, and no more
+archive.py busy SECONDS         until the node works on a series
 """
 
 import json
@@ -27,7 +27,7 @@ def send_files(files: list[Path]) -> None:
     stored = [ask("/instances", file.read_bytes()) for file in files]
     series = sorted({instance["ParentSeries"] for instance in stored})
     ask("/modalities/imaging-node/store", json.dumps({"Resources": series, "Timeout": 60}).encode())
-    print(f"sent {len(stored)} images of {len(series)} series")
+    sys.stdout.write(f"sent {len(stored)} images of {len(series)} series" + "\n")
 
 
 def send(seed: int, slices: int) -> None:
@@ -63,7 +63,7 @@ def wait(seconds: float) -> None:
         if time.monotonic() > until:
             sys.exit(f"after {seconds:g} s: images (scans, derived) {list(found.values())}, jobs {jobs()}")
         time.sleep(0.5)
-    print(f"{len(found)} studies: {list(found.values())}")
+    sys.stdout.write(f"{len(found)} studies: {list(found.values())}" + "\n")
 
 
 def busy(seconds: float) -> None:
@@ -72,7 +72,7 @@ def busy(seconds: float) -> None:
         if time.monotonic() > until:
             sys.exit(f"no series is under way: {jobs()}")
         time.sleep(0.05)
-    print(f"under way: {[job['state'] for job in jobs()]}")
+    sys.stdout.write(f"under way: {[job['state'] for job in jobs()]}" + "\n")
 
 
 def main() -> None:

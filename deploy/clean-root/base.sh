@@ -71,10 +71,11 @@ make_root() { # a copy for this run, with releases as an administrator unpacks t
   cp -a "$wheels" "$root/root/wheels"
   release "$root/root/release-1"
   version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repository/pyproject.toml")
-  release "$root/root/release-2" 's/^version = .*/version = "99.0.0"/'
-  release "$root/root/release-3" 's/^version = .*/version = "99.0.1"/'
-  # One that cannot start: its program ends at once.
-  sed -i '1i raise SystemExit("this release is broken on purpose")' "$root/root/release-3/node/commands/run.py"
+  newer_release "$root/root/release-2" 99.0.0
+  # One that does not start, although its check and its trial say nothing against it.
+  newer_release "$root/root/release-3" 99.0.1
+  sed -i 's/^        return Supervisor(.*/        raise SystemExit("broken on purpose")/' "$root/root/release-3/node/commands/run.py"
+  grep -q 'broken on purpose' "$root/root/release-3/node/commands/run.py" || stop "node/commands/run.py has changed: see make_root."
   cp "$repository/deploy/clean-root/archive.py" "$root/root/"
   [ -z "$series" ] || cp -rL "$series" "$root/root/series"
   # What an administrator tells Orthanc: where the node is.
@@ -82,8 +83,30 @@ make_root() { # a copy for this run, with releases as an administrator unpacks t
   sed -i 's|^    "imaging-node" : \(.*\),$|    "imaging-node" : \1|' "$root/etc/orthanc/orthanc.json"
 }
 
-release() { # folder, what sed does to its pyproject.toml
+release() { # folder
   mkdir "$1"
   git -C "$repository" archive "$commit" | tar --extract --directory "$1"
-  [ -z "${2:-}" ] || sed -i "$2" "$1/pyproject.toml"
+}
+
+newer_release() { # folder, version: with tables of its own, so that the records have to come along, and back
+  local migrations=$1/node/records/migrations/versions last
+  release "$1"
+  sed -i "s/^version = .*/version = \"$2\"/" "$1/pyproject.toml"
+  last=$(basename "$(find "$migrations" -name '[0-9]*_*.py' | sort | tail -n 1)")
+  cat >"$migrations/${2%%.*}01_trial.py" <<PYTHON
+"""A column that only this trial's version knows"""
+
+from alembic import op
+
+revision = "${2%%.*}01"
+down_revision = "${last%%_*}"
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE deliveries ADD COLUMN trial TEXT DEFAULT 'newer'")
+
+
+def downgrade() -> None:
+    op.execute("ALTER TABLE deliveries DROP COLUMN trial")
+PYTHON
 }

@@ -3,6 +3,7 @@
 # shellcheck disable=SC2154  # root, series, index, ... are set by the script that reads this
 
 failed=0
+PYTHON=/opt/imaging-node/current/bin/python
 
 promise() { # words, command: it says ok or FAILED, and in that case what the command said
   local words=$1 before=$SECONDS status=0
@@ -32,9 +33,7 @@ refuses() { # what it must say, command that must fail
   grep -qF -- "$what" <<<"$said"
 }
 
-archive() { within "$(python_within)" /root/archive.py "$@"; }
-
-python_within() { echo /opt/imaging-node/current/bin/python; }
+archive() { within "$PYTHON" /root/archive.py "$@"; }
 
 install_release() { # number, options
   local options=(--wheels /root/wheels)
@@ -44,6 +43,13 @@ install_release() { # number, options
 
 is_version() { [ "$(within imaging-node version)" = "$1" ]; }
 
+has_column() { # how often the column of newer_release is in the records
+  within "$PYTHON" -c "import sqlite3, sys
+opened = sqlite3.connect('file:/var/lib/imaging-node/records.sqlite?mode=ro', uri=True)
+found = [row[1] for row in opened.execute('PRAGMA table_info(deliveries)')].count('trial')
+sys.exit(found != $1)"
+}
+
 fingerprint() { # of what an upgrade must not touch
   within sha256sum /etc/imaging-node/node.toml
   within stat -c '%a %U %G %n' /etc/imaging-node /etc/imaging-node/node.toml /var/lib/imaging-node
@@ -52,12 +58,12 @@ fingerprint() { # of what an upgrade must not touch
 healthy() { within runuser -u imaging-node -- imaging-node check; }
 
 interrupted() { # command that interrupts the node while a series is under way, which is sent before
-  archive send "$1" 40 && archive busy 30 && "${@:2}" && archive wait 240
+  archive send "$1" 40 && archive busy 60 && "${@:2}" && archive wait 400
 }
 
 kill_all() {
   within systemctl kill --signal=KILL --kill-who=all imaging-node
-  within bash -c 'for _ in $(seq 100); do systemctl is-active --quiet imaging-node && exit 0; sleep 0.3; done; exit 1'
+  within bash -c 'for _ in $(seq 400); do systemctl is-active --quiet imaging-node && exit 0; sleep 0.3; done; exit 1'
 }
 
 power_cut() { machine_down && machine_up && within systemctl is-active imaging-node orthanc; }
@@ -81,12 +87,23 @@ logged() { # JSON lines in the journal, from every start
 }
 
 failed_upgrade() {
-  refuses "runs again" install_release 3 && is_version 99.0.0 && within systemctl is-active imaging-node
+  refuses "Version 99.0.0 is back" install_release 3 && is_version 99.0.0 && within systemctl is-active imaging-node
 }
 
 nothing_left() {
   ! within ls -d /opt/imaging-node /usr/local/bin/imaging-node /etc/systemd/system/imaging-node.service "$@" 2>/dev/null
 }
+
+no_user() { ! within getent passwd imaging-node; }
+
+backed_up() { # nightly, to a disk of its own: here a tmpfs
+  local said
+  within mount -t tmpfs -o mode=0700,uid=imaging-node none /var/backups/imaging-node &&
+    within systemctl start imaging-node-backup.service &&
+    said=$(within imaging-node backup --verify /var/backups/imaging-node) && echo "$said" && within umount /var/backups/imaging-node
+}
+
+no_backup_on_its_own_disk() { refuses "imaging-node-backup.service" within systemctl start imaging-node-backup.service; }
 
 try_all() {
   local before started=$SECONDS
@@ -100,24 +117,27 @@ try_all() {
   promise "imaging-node check is green, asked as the node's user" healthy
   promise "owners and modes: settings for root and the node, state for the node, program for root" modes
   promise "the unit passes systemd-analyze verify, exposure 2.0 or less" hardened
-  promise "a series that Orthanc sends comes back to Orthanc derived, slice for slice" bash_all "archive send 1 40" "archive wait 180"
+  promise "a series that Orthanc sends comes back to Orthanc derived, slice for slice" bash_all "archive send 1 40" "archive wait 300"
   [ -z "$series" ] || promise "so does the series of --series" bash_all "archive send-files /root/series" "archive wait 600"
   promise "the journal has its lines" logged
   promise "systemctl restart in the middle of a series: nothing lost, nothing doubled" interrupted 2 within systemctl restart imaging-node
   promise "every process killed in the middle of a series: systemd starts it again, nothing lost or doubled" interrupted 3 kill_all
   promise "the machine's power is cut in the middle of a series: it comes up by itself, nothing lost or doubled" interrupted 4 power_cut
+  promise "the backup unit makes a backup that can be verified, and none on the node's own disk" \
+    bash_all backed_up no_backup_on_its_own_disk
   before=$(fingerprint)
   promise "the same command again changes nothing" bash_all "install_release 1 --pacs ORTHANC@127.0.0.1:4242" "same_as_before '$before'" healthy
   promise "upgrade in the middle of a series to a second version" interrupted 5 install_release 2
   promise "the second version runs; settings and state are as they were" bash_all "is_version 99.0.0" "same_as_before '$before'" healthy
   promise "an upgrade to a version that does not start leaves the second one running" failed_upgrade
-  promise "it still makes a derived series" bash_all "archive send 6 20" "archive wait 180"
-  promise "roll back: the first version runs" bash_all "install_release 2 --roll-back" "is_version $version" healthy
-  promise "it makes a derived series, too, and knows the earlier ones" bash_all "archive send 7 20" "archive wait 180"
+  promise "it still makes a derived series" bash_all "archive send 6 20" "archive wait 300"
+  promise "roll back: the first version runs, with its own tables" bash_all "has_column 1" "install_release 2 --roll-back" \
+    "is_version $version" "has_column 0" healthy
+  promise "it makes a derived series, too, and knows the earlier ones" bash_all "archive send 7 20" "archive wait 300"
   promise "--remove leaves settings and state" bash_all "install_release 1 --remove" nothing_left "within ls /etc/imaging-node/node.toml /var/lib/imaging-node/records.sqlite"
-  promise "installed again it goes on with them" bash_all "install_release 1" healthy "archive send 8 20" "archive wait 180"
+  promise "installed again it goes on with them" bash_all "install_release 1" healthy "archive send 8 20" "archive wait 300"
   promise "--remove --purge leaves nothing" bash_all "install_release 1 --remove --purge" \
-    "nothing_left /etc/imaging-node /var/lib/imaging-node" "! within getent passwd imaging-node"
+    "nothing_left /etc/imaging-node /var/lib/imaging-node" no_user
   echo "$failed failed, after $((SECONDS - started)) s"
   [ "$failed" -eq 0 ]
 }

@@ -7,8 +7,9 @@ COMMAND=/usr/local/bin/$NAME
 SETTINGS_FOLDER=/etc/$NAME
 SETTINGS=$SETTINGS_FOLDER/node.toml
 STATE=/var/lib/$NAME
-BACKUPS=/var/lib/$NAME-backup
+BACKUPS=/var/backups/$NAME
 UNITS=/etc/systemd/system
+DROP_IN=50-settings.conf # beside what an administrator writes
 LOCK=/run/lock/$NAME-install.lock
 AS_NODE=(runuser -u "$NAME" -- env --chdir=/) # the folder that root works in may be closed to it
 
@@ -24,7 +25,7 @@ stop() { # the fact, the fix
 }
 
 unchanged() { # what the reader of a failure asks first
-  if [ -e "$PROGRAM/current" ]; then echo " Version $(version_at current) is in use as before."; fi
+  if [ -L "$PROGRAM/current" ]; then echo " Version $(version_at current) is in use as before."; fi
 }
 
 version_at() { # link: the version that it points at, or nothing

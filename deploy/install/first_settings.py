@@ -65,7 +65,7 @@ def first_settings(*, pacs: str, ae_title: str, state: str, plain: bool) -> str:
     if not (plain or address.is_loopback):
         raise BadSetting(
             f"Images would travel between this machine and {address} without encryption.",
-            fix="Add --plain if that network is closed; or install without --pacs and fill [receiver.tls] in the settings.",
+            fix="Add --plain if that network is closed; or install without --pacs and fill [receiver.tls].",
         )
     return _TEXT.format(
         state=state,
@@ -85,9 +85,7 @@ def main() -> int:
     parser.add_argument("--plain", choices=("yes", "no"), default="no")
     asked = parser.parse_args()
     try:
-        text = first_settings(
-            pacs=asked.pacs, ae_title=asked.ae_title, state=asked.state, plain=asked.plain == "yes"
-        )
+        text = first_settings(pacs=asked.pacs, ae_title=asked.ae_title, state=asked.state, plain=asked.plain == "yes")
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "node.toml"
             file.write_text(text, encoding="utf-8")

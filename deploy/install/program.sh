@@ -4,8 +4,8 @@
 # shellcheck disable=SC2034  # read by its siblings
 MARK=INSTALLED # in a version's folder, written last: without it the folder is half a version
 
-find_python() { # sets python to the one that was asked for, if it is new enough, or to the newest
-  local candidates=(python3.14 python3.13 python3.12 python3.11 python3) candidate found="none" system fix
+find_python() { # sets python to the one that was asked for, or the system's, or a newer one beside it
+  local candidates=(python3 python3.11 python3.12 python3.13 python3.14) candidate found="none" system fix
   [ -z "$python" ] || candidates=("$python")
   for candidate in "${candidates[@]}"; do
     command -v "$candidate" >/dev/null || continue
@@ -43,7 +43,9 @@ release_files() { # what kind, as find(1) has it
     ! -path '*/__pycache__/*' -print0)
 }
 
-is_installed() { grep -qsx "digest=$digest" "$PROGRAM/$1/$MARK"; }
+is_installed() { # version: complete, of this release, and its Python is still there (a new release of Debian takes it away)
+  grep -qsx "digest=$digest" "$PROGRAM/$1/$MARK" && "$PROGRAM/$1/bin/python" -c '' 2>/dev/null
+}
 
 extras_of() { sed -n 's/^extras=//p' "$PROGRAM/$1/$MARK" 2>/dev/null || true; }
 
@@ -101,6 +103,7 @@ build() {
         "Check the package index of this machine (pip config list), or bring the packages: --wheels, see --help.$(unchanged)"
   done
   is_installed "$target" || install_ourselves "$folder"
+  "$folder/bin/python" -m pip --quiet uninstall --yes setuptools # it only built
   printf 'version=%s\ndigest=%s\nextras=%s\n' "$version" "$digest" "${extras[*]}" >"$folder/$MARK.new"
   mv "$folder/$MARK.new" "$folder/$MARK"
   say "Installed $(du -sm "$folder" | cut -f 1) MB after $((SECONDS - begun)) s."

@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 
 ready=no # whether the settings are more than the example
-written=no # whether this run wrote them
 
 require_settings_options() {
   [ "$ask" = no ] || [ -t 0 ] || stop "--ask needs a terminal." "Give --pacs, --ae-title and --plain instead."
@@ -28,7 +27,7 @@ first_settings() { # after the program is there: it is what knows whether settin
   elif [ -n "$pacs" ]; then
     write_settings "$PROGRAM/$target/bin/python" "$source/deploy/install/first_settings.py" \
       --pacs "$pacs" --ae-title "$title" --state "$STATE" ${plain:+--plain "$plain"}
-    ready=yes written=yes
+    ready=yes
     say "Wrote $SETTINGS."
   else
     write_settings cat "$source/deploy/node.example.toml"
@@ -55,10 +54,7 @@ you do not need, and fill these lines, which are yours:
 
 $(grep -n 'SITE' "$SETTINGS" | grep -v '^[0-9]*:#' | cut -c 1-110)
 
-Then:
-    runuser -u $NAME -- $NAME check
-    systemctl enable --now $NAME
-
+Then the same command again: it checks them and starts the node.
 Shorter, for one PACS: rm $SETTINGS, then deploy/install.sh --ask
 TEXT
 }
