@@ -6,6 +6,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+from node.records import copies
+
 # Results of a series whose files were purged went with them; their rows stay.
 _RESULTS: Final = """
     SELECT results.file, sets.series_uid FROM results
@@ -49,5 +51,5 @@ def forget(records: Path, files: Collection[str]) -> None:
 
 @contextmanager
 def _reading(records: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(records, timeout=30.0)) as connection:
+    with closing(copies.look(records)) as connection:
         yield connection

@@ -22,7 +22,7 @@ from node.peers.dimse.connect import Address
 from node.peers.tls import web_server_context
 from node.peers.web.orthanc import OrthancClient
 from node.peers.web.stow_senders import Senders
-from node.records import notices
+from node.records import notices, revisions
 from node.records.database import FILE_NAME, Records
 from node.settings import OrthancSource, Settings, load
 from node.worklist.tellers import teller
@@ -64,6 +64,7 @@ def check(settings_file: Path, *, local: bool = False) -> Iterator[Line]:
             what="peers", good=False, text="No peer may send: add a [[peers]] table for each scanner or archive."
         )
     yield from _disk(settings)
+    yield from _records(settings)
     if local:
         yield from _serving(settings)
         yield _clock()
@@ -91,6 +92,24 @@ def _clock() -> Line:
     return Line(
         what="clock", good=now > _EARLIEST, text=shown if now > _EARLIEST else f"{shown} is too early; set the clock."
     )
+
+
+def _records(settings: Settings) -> Iterator[Line]:
+    """Whether this program can work with the records that are there."""
+    try:
+        found = revisions.standing(settings.node.state.absolute())
+    except NodeError as error:
+        yield Line(what="records", good=False, text=str(error))
+        return
+    if found.fit is revisions.Fit.OLDER:
+        text = f"tables {found.records}; this program upgrades them to {found.program} when it starts"
+        yield Line(what="records", good=None, text=text)
+    elif found.fit is revisions.Fit.NEWER:
+        text = (
+            f"tables {found.records}, this program knows {found.program}: run the newer program, or have it roll them "
+            f"back with `imaging-node records downgrade --to {found.program}`"
+        )
+        yield Line(what="records", good=False, text=text)
 
 
 def _serving(settings: Settings) -> Iterator[Line]:

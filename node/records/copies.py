@@ -43,7 +43,7 @@ def put_back(source: Path, to: Path) -> None:
 def faults(file: Path) -> list[str]:
     """What SQLite finds wrong with a copy, rows without the row that they name included; nothing if it is whole."""
     try:
-        with closing(_read_only(file)) as opened:
+        with closing(look(file)) as opened:
             found = [row[0] for row in opened.execute("PRAGMA integrity_check").fetchall() if row[0] != "ok"]
             orphans = opened.execute("PRAGMA foreign_key_check").fetchall()
     except sqlite3.Error as error:
@@ -54,7 +54,7 @@ def faults(file: Path) -> list[str]:
 
 def rows(file: Path) -> dict[str, int]:
     """How many rows each table of a copy has, which nobody writes to."""
-    with closing(_read_only(file)) as opened:
+    with closing(look(file)) as opened:
         return {name: opened.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in tables(opened)}  # noqa: S608
 
 
@@ -77,6 +77,11 @@ def _open(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(file, timeout=_PATIENCE_S, isolation_level=None)
 
 
-def _read_only(file: Path) -> sqlite3.Connection:
-    """Also where nothing can be written, as on a medium of backups."""
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+def look(file: Path) -> sqlite3.Connection:
+    """Open a database to read, and make no file beside it: also where nothing can be written, as on a medium of backups.
+
+    One without a log beside it is open to nobody who writes.
+    """
+    logged = file.with_name(f"{file.name}-wal").exists()
+    name = f"{file.absolute().as_uri()}?mode=ro" + ("" if logged else "&immutable=1")
+    return sqlite3.connect(name, uri=True, timeout=_PATIENCE_S, isolation_level=None)

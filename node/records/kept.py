@@ -10,12 +10,13 @@ from typing import Final
 
 from node.records.copies import tables
 
+# Followed by the revision that has a place for it and the table's name: a site may roll back twice in a row.
 _TABLE: Final = "kept_table_"  # whole tables
 _COLUMNS: Final = "kept_columns_"  # the key of a table, and columns that it lost
 
 
-def keep(connection: sqlite3.Connection, whole: Path) -> dict[str, int]:
-    """Keep what a file has lost against `whole`. Returns how many rows of which table are kept aside."""
+def keep(connection: sqlite3.Connection, whole: Path, revision: str) -> dict[str, int]:
+    """Keep what a file has lost against `whole`, which has that revision. Returns how many rows of which table."""
     connection.execute("ATTACH ? AS whole", (str(whole),))
     kept = {}
     here = set(tables(connection))
@@ -23,14 +24,13 @@ def keep(connection: sqlite3.Connection, whole: Path) -> dict[str, int]:
         if name.startswith((_TABLE, _COLUMNS)) or name == "alembic_version":
             continue
         if name not in here:
-            taken, columns = f"{_TABLE}{name}", _columns(connection, name, "whole")
+            taken, columns = f"{_TABLE}{revision}_{name}", _columns(connection, name, "whole")
         else:
             lost = [one for one in _columns(connection, name, "whole") if one not in _columns(connection, name)]
-            taken, columns = f"{_COLUMNS}{name}", [*_keys(connection, name), *lost]
+            taken, columns = f"{_COLUMNS}{revision}_{name}", [*_keys(connection, name), *lost]
             if not lost:
                 continue
         wanted = ", ".join(f'"{one}"' for one in columns)
-        connection.execute(f'DROP TABLE IF EXISTS "{taken}"')
         connection.execute(f'CREATE TABLE "{taken}" AS SELECT {wanted} FROM whole."{name}"')  # noqa: S608  our tables
         kept[name] = connection.execute(f'SELECT count(*) FROM "{taken}"').fetchone()[0]  # noqa: S608
     connection.execute("DETACH whole")
@@ -43,7 +43,7 @@ def bring_back(connection: sqlite3.Connection) -> dict[str, int]:
     here = tables(connection)
     for taken in here:
         prefix = next((one for one in (_TABLE, _COLUMNS) if taken.startswith(one)), "")
-        name = taken.removeprefix(prefix)
+        name = taken.removeprefix(prefix).partition("_")[2]
         if not prefix or name not in here:
             continue
         columns = _columns(connection, taken)

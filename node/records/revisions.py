@@ -76,7 +76,7 @@ def of(file: Path) -> str | None:
     if not file.exists() or not file.stat().st_size:
         return None
     try:
-        with closing(sqlite3.connect(file, timeout=_LOCK_S)) as opened:
+        with closing(copies.look(file)) as opened:
             names = copies.tables(opened)
             found = opened.execute("SELECT version_num FROM alembic_version").fetchone() if names else None
     except sqlite3.Error as error:
@@ -242,7 +242,7 @@ def _changed(state: Path, source: Path, *, to: str) -> Change:
             _begin_anew(new)
         _alembic(new, to=to, down=down)
         with closing(sqlite3.connect(new, isolation_level=None)) as opened:
-            moved = kept.keep(opened, source) if down else kept.bring_back(opened)
+            moved = kept.keep(opened, source, str(since)) if down else kept.bring_back(opened)
     except Exception as error:  # whatever a migration raises: the records are as they were
         raise BadSetting(
             f"The records in {state} cannot be brought from {since} to {to}: {error}.",
