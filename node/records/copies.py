@@ -78,7 +78,7 @@ def _open(file: Path) -> sqlite3.Connection:
 
 
 def look(file: Path) -> sqlite3.Connection:
-    """Open a database to read, and make no file beside it: also where nothing can be written, as on a medium of backups.
+    """Open a database to read, and make no file beside it: so it is done where nothing can be written.
 
     One without a log beside it is open to nobody who writes.
     """

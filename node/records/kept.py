@@ -41,7 +41,7 @@ def bring_back(connection: sqlite3.Connection) -> dict[str, int]:
     """Put back what was kept and has a place now. Returns how many rows of which table."""
     found = {}
     here = tables(connection)
-    for taken in here:
+    for taken in sorted(here, key=lambda name: (name.startswith(_COLUMNS), name)):  # rows first, then their columns
         prefix = next((one for one in (_TABLE, _COLUMNS) if taken.startswith(one)), "")
         name = taken.removeprefix(prefix).partition("_")[2]
         if not prefix or name not in here:
