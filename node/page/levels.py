@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from node import signs
+from node import backup, signs
 from node.dicom.classes import MODALITIES, OTHER_MODALITY
 from node.metrics import Level, Spread
 from node.page import processes, worklist
@@ -185,6 +185,12 @@ class Levels:
                 "Memory of the part and its children; what they share counts for each",
                 "part",
                 {part: float(one.resident_bytes) for part, one in used.items()},
+            ),
+            _gauge(
+                "backup_last_success_timestamp_seconds",
+                "When the newest whole backup was made, seconds since the epoch; 0: never",
+                "",
+                backup.last_success(self._state),
             ),
             _gauge("build_info", "The version that runs", "version", {version("imaging-node"): 1.0}),
         ]
