@@ -9,6 +9,10 @@ node() { # version, command, options: as the node's user, since some write besid
   "${AS_NODE[@]}" "$PROGRAM/$1/bin/$NAME" "$2" "${@:3}" --settings "$SETTINGS"
 }
 
+may_start() { # version
+  "${AS_NODE[@]}" "$PROGRAM/$1/bin/python" "$PROGRAM/$1/share/deploy/install/may_start.py" "$SETTINGS"
+}
+
 install_or_upgrade() {
   local before
   before=$(version_at current)
@@ -17,7 +21,7 @@ install_or_upgrade() {
     say_what_to_fill
     return
   fi
-  node "$target" check --local ||
+  may_start "$target" ||
     stop "Version $target does not take this machine's settings (above)." "Change $SETTINGS as it says.$(unchanged)"
   if [ -z "$before" ] || [ "$before" = "$target" ]; then
     use "$target"
@@ -81,7 +85,7 @@ roll_back() {
   say "From version $from back to $to ..."
   if [ -e "$SETTINGS" ]; then
     ready=yes
-    node "$to" check --local ||
+    may_start "$to" ||
       stop "Version $to does not take this machine's settings (above)." \
         "Take out of $SETTINGS what is newer than it.$(unchanged)"
   fi

@@ -13,6 +13,7 @@ import pytest
 
 from node import supervisor
 from node.__main__ import USUAL_SETTINGS
+from node.commands.check import check
 from node.errors import BadSetting
 from node.settings import load
 from node.settings.receiver import Receiver
@@ -147,6 +148,19 @@ def test_an_archive_on_this_machine_opens_nothing_to_others(tmp_path):
 
     assert settings.receiver.is_local
     assert settings.destinations[0].host == "::1"
+
+
+def test_what_keeps_a_version_from_starting_is_told_without_calling_anybody(tmp_path):
+    text = _script("first_settings").first_settings(
+        pacs="PACS@127.0.0.1:1", ae_title="NODE", state=str(tmp_path / "state"), plain=False
+    )
+    (tmp_path / "good.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "bad.toml").write_text(text.replace("[receiver]", "[receiver]\nnonsense = 1"), encoding="utf-8")
+    may_start = _script("may_start")
+
+    assert may_start.reasons(check(tmp_path / "good.toml")) == []
+    assert "nonsense" in may_start.reasons(check(tmp_path / "bad.toml"))[0]
+    assert [line.what for line in check(tmp_path / "good.toml")].count(may_start.FIRST_AFTER) == 1
 
 
 def test_the_example_needs_nothing_beyond_the_unit():
