@@ -61,7 +61,10 @@ def check_line(line: Line) -> RenderableType:
 def jobs(result: dict[str, Any]) -> RenderableType:
     if not result["jobs"]:
         return Text("No jobs yet.")
-    table = Table("started", "job", "pipeline", "state", "stage", "seconds", "source series / reason", box=None)
+    table = Table(box=None)
+    for head in ("started", "job", "pipeline", "state", "stage", "seconds", "source series / reason"):
+        # What is typed into the next command stays whole, however narrow the terminal is.
+        table.add_column(head, no_wrap=head == "job", min_width=12 if head == "job" else None, overflow="fold")
     for job in result["jobs"]:
         seconds = sum(job["seconds"].values())
         last = escape(job["reason"] or job["source_series_uid"])

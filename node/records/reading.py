@@ -7,17 +7,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
-from urllib.parse import quote
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from node.errors import BadSetting
+from node.records import copies
 from node.records.database import FILE_NAME
-
-_PATIENCE_S: Final = 2.0
 
 
 @contextmanager
@@ -43,9 +40,6 @@ def reading(state: Path) -> Iterator[Connection]:
 
 
 def _open(file: Path) -> sqlite3.Connection:
-    # Without a log nobody has the file open: nothing changes it, and nothing need be made beside it.
-    logged = file.with_name(file.name + "-wal").exists()
-    name = f"file:{quote(str(file))}?mode=ro" + ("" if logged else "&immutable=1")
-    connection = sqlite3.connect(name, uri=True, timeout=_PATIENCE_S)
+    connection = copies.look(file)
     connection.execute("BEGIN")
     return connection

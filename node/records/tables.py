@@ -104,6 +104,7 @@ SETS: Final = Table(
     Column("last_received_at", Float, nullable=False),
     Column("frozen_at", Float, nullable=False),
     UniqueConstraint("series_uid", "version"),
+    Index(None, "frozen_at", "modality"),
     Index("ix_sets_to_start", "frozen_at", sqlite_where=text("run > started_run")),
 )
 

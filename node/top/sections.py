@@ -19,6 +19,7 @@ _NEXT: Final = {  # after `imaging-node`
     "refused": "show {job}",
     "paused": "resume {pipeline}",
 }
+_WHY: Final = "pipeline and reason"
 _COLOURS: Final = {"dead": _BAD, "failed": _BAD, "held": _ODD, "paused": _ODD, "refused": _DIM}
 
 
@@ -96,6 +97,8 @@ def destinations(facts: Facts, width: int, plain: bool) -> Section:
 
 
 def _state(one: Destination) -> tuple[str, str]:
+    if one.up is False and not one.jobs:
+        return "did not answer when last tried", _ODD
     if one.up is False:
         return f"DOWN{f' for {seconds(one.down_s)}' if one.down_s else ''}", _BAD
     if one.trouble:
@@ -169,9 +172,9 @@ def stopped(facts: Facts, width: int, plain: bool) -> Section:
     found = facts.work.stopped
     if not found:
         return Section(lines=(_begin("stopped").append("nothing", _DIM),))
-    head = _begin("stopped").append(f"refused: of {facts.window} h; type imaging-node and:", _DIM)
     kinds = [f"{one.pipeline} {one.cause}" for one in found]
-    wide = min(max(map(len, kinds)), max(20, width - _NAME - 14 - 28))
+    wide = max(len(_WHY), min(max(map(len, kinds)), width - _NAME - 15 - 2 - 31))
+    head = _begin("stopped").append(f"{'':15}{_WHY:{wide}}  type imaging-node ...", _DIM)
     lines = [head]
     for one, kind in zip(found, kinds, strict=True):
         line = _begin("").append(f"{one.count:>5} {one.state:8} ", _COLOURS.get(one.state, ""))
