@@ -50,18 +50,19 @@ make_base() {
 
 make_wheels() { # with pip of this machine, as it is configured, for the Python of the root
   wheels=$cache/wheels-$system
-  local python minor
+  local python minor lock=$cache/lock-$system.txt
   minor=$(basename "$(readlink "$cache/$system/usr/bin/python3")")
   python=$repository/.venv/bin/python
   [ -x "$python" ] || python=python3
-  sha256sum --status --check "$wheels/.lock" 2>/dev/null && return
+  git -C "$repository" show "$commit:deploy/lock/runtime.txt" >"$lock"
+  ! cmp --silent "$lock" "$wheels/.lock" || return 0
   echo "Fetching the packages of the lock for $minor ..."
   rm -rf "$wheels"
   "$python" -m pip --quiet download --only-binary=:all: --implementation cp --python-version "${minor#python}" \
     --platform "manylinux2014_$(uname -m)" --platform "manylinux_2_28_$(uname -m)" --platform "manylinux_2_27_$(uname -m)" \
-    --require-hashes --requirement "$repository/deploy/lock/runtime.txt" --dest "$wheels" >"$wheels.log" 2>&1 ||
+    --require-hashes --requirement "$lock" --dest "$wheels" >"$wheels.log" 2>&1 ||
     stop "pip could not fetch what the lock names: see $wheels.log"
-  sha256sum "$repository/deploy/lock/runtime.txt" >"$wheels/.lock"
+  mv "$lock" "$wheels/.lock"
 }
 
 make_root() { # a copy for this run, with releases as an administrator unpacks them
