@@ -95,6 +95,12 @@ class Facts:
         """Whether any part of the node is alive."""
         return any(part.alive for part in self.parts)
 
+    @property
+    def serves(self) -> bool:
+        """Whether nothing keeps the node from taking and making what it should."""
+        room = self.disk_free is not None and self.disk_free >= self.disk_reserve and not self.disk_failed
+        return room and not self.engines_off and all(part.alive for part in self.parts)
+
 
 def look(settings: Settings, pipelines: Mapping[str, Pipeline], *, window: int, now: float | None = None) -> Facts:
     """One look at a node, running or not. `now`: seconds since the epoch; the clock's if it is not given."""

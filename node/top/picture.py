@@ -18,6 +18,7 @@ from node.top.sections import Section
 
 TWO_COLUMNS: Final = 132
 _LEAST_WIDTH: Final = 40
+_MOST_LEFT: Final = 96  # characters: figures and bars need no more
 _SPACE: Final = 3  # characters between two columns
 
 
@@ -36,13 +37,13 @@ def picture(facts: Facts, paper: Paper) -> RenderableType:
     head = [_head(facts, width), *sections.warnings(facts)]
     rest = None if paper.height is None else max(3, paper.height - len(head))
     if width >= TWO_COLUMNS:
-        half = (width - _SPACE) // 2
-        left = _fit(_made(sections.LEFT, facts, half, paper.plain), rest)
-        right = _fit(_made(sections.RIGHT, facts, width - _SPACE - half, paper.plain), rest)
+        left = min((width - _SPACE) // 2, _MOST_LEFT)
+        sides = (left, width - _SPACE - left)
         grid = Table.grid(padding=(0, _SPACE, 0, 0))
-        grid.add_column(width=half, no_wrap=True)
-        grid.add_column(width=width - _SPACE - half, no_wrap=True)
-        grid.add_row(_lines(left), _lines(right))
+        for side in sides:
+            grid.add_column(width=side, no_wrap=True)
+        made = zip((sections.LEFT, sections.RIGHT), sides, strict=True)
+        grid.add_row(*(_lines(_fit(_made(makers, facts, side, paper.plain), rest)) for makers, side in made))
         return Group(*map(_one_line, head), grid)
     found = _made(sections.ALL, facts, width, paper.plain)
     return Group(*map(_one_line, head), _lines(_fit(found, rest)))
@@ -84,7 +85,7 @@ def _one_line(line: Text) -> Text:
 def _head(facts: Facts, width: int) -> Text:
     now = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts.at))
     name = f"imaging-node {facts.version}  {facts.ae_title}  "
-    state = ("running", "green") if all(part.alive for part in facts.parts) else ("DEGRADED", "bold red")
+    state = ("running", "green") if facts.serves else ("DEGRADED", "bold red")
     if not facts.runs:
         state = ("NOT RUNNING", "bold red")
     room = max(1, width - len(name) - len(state[0]) - len(now))

@@ -35,7 +35,9 @@ def warnings(facts: Facts) -> list[Text]:
     """What has to be seen before everything else."""
     found = []
     if not facts.runs:
-        found.append(Text("The node is not running: these are its records. Start it: imaging-node run", style=_BAD))
+        found.append(
+            Text("It does not run; these are its records. Start it: systemctl start imaging-node", style=_BAD)
+        )
     if facts.trouble:
         found.append(Text(facts.trouble, style=_BAD))
     if facts.disk_failed:
@@ -73,7 +75,7 @@ def _disk(facts: Facts) -> Text:
     line.append(f"{size(facts.disk_free)} free", _BAD if facts.disk_free < facts.disk_reserve else _GOOD)
     line.append(f", reserve {size(facts.disk_reserve)}", _DIM)
     if facts.disk_free < facts.disk_reserve:
-        line.append("  BELOW THE RESERVE: senders are answered A700", _BAD)
+        line.append("  BELOW THE RESERVE: senders get A700", _BAD)
     elif facts.disk_free < 2 * facts.disk_reserve:
         line.append("  low", _ODD)
     return line
@@ -89,9 +91,10 @@ def destinations(facts: Facts, width: int, plain: bool) -> Section:
         line.append(one.name.ljust(wide + 1))
         line.append(*_state(one))
         if one.jobs:
-            line.append(f" {one.jobs} series, {one.instances} objects wait, the oldest {seconds(one.oldest_s)}")
+            line.append(f" {one.jobs} series ({one.instances} objects) wait")
+            line.append("" if one.trouble else f", the oldest {seconds(one.oldest_s)}")
         if one.trouble:
-            line.append(f": {one.trouble}", _DIM)
+            line.append(f"; {one.trouble}", _DIM)
         lines.append(line)
     return Section(lines=tuple(lines), least=2)
 
@@ -173,7 +176,7 @@ def stopped(facts: Facts, width: int, plain: bool) -> Section:
     if not found:
         return Section(lines=(_begin("stopped").append("nothing", _DIM),))
     kinds = [f"{one.pipeline} {one.cause}" for one in found]
-    wide = max(len(_WHY), min(max(map(len, kinds)), width - _NAME - 15 - 2 - 31))
+    wide = max(len(_WHY), min(max(map(len, kinds)), width - _NAME - 15 - 2 - 17))
     head = _begin("stopped").append(f"{'':15}{_WHY:{wide}}  type imaging-node ...", _DIM)
     lines = [head]
     for one, kind in zip(found, kinds, strict=True):

@@ -104,7 +104,7 @@ def test_everything_that_matters_is_there_without_colour(width: int, height: int
 
     for words in (
         "DEGRADED", "ALARM ris: 1 verdict", "PAUSED ct-kernel for 10m00s by N. Ight: stripes", "worker DOWN for 1m15s",
-        "engines OFF: ct_kernel", "BELOW THE RESERVE", "archive", "DOWN for 22m00s", "3 series, 120 objects wait",
+        "engines OFF: ct_kernel", "BELOW THE RESERVE", "archive", "DOWN for 22m00s", "3 series (120 objects) wait",
         "CT in", "CT ct-denoise", "41 s / 1m32s", "infer 3 (oldest 1m15s)", "2 dead", "show 0123456789ab",
         "flag raised 3", "2 without a verdict, the oldest 6m40s",
     ):  # fmt: skip
@@ -129,7 +129,7 @@ def test_a_node_that_does_not_run_says_so_and_shows_its_records() -> None:
     text = "\n".join(drawn(facts(parts=gone), 80, 24))
 
     assert "NOT RUNNING" in text
-    assert "imaging-node run" in text
+    assert "systemctl start imaging-node" in text
     assert "CT ct-denoise" in text
 
 
