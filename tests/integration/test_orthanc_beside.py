@@ -13,9 +13,12 @@ from typing import Any
 
 import pydicom
 import pytest
+import requests
 
 from node.demo.ct_series import uid
 from node.demo.phantom import make_series
+from node.worklist.objects.rejection import write_rejection
+from tests import dicom_phantom, triage_phantom
 from tests.orthanc_beside import NODE_PASSWORD, SENDER, STOW_TOKEN, Beside
 from tests.peers import HOST, dcmsend, free_port, run_tool, wait_until
 from tests.running_node import RunningNode, settings_for
@@ -199,3 +202,44 @@ def test_what_comes_again_is_not_made_twice_and_results_are_not_sent(case: Case)
     assert [job["state"] for job in case.node.jobs_of(only["id"])] == ["delivered"]
     assert len(case.node.sets()) == len(WAYS)
     assert len(case.results()) == 1
+
+
+def test_a_flag_labels_the_study_until_it_is_withdrawn(cases: dict[str, Case], tmp_path: Path) -> None:
+    orthanc = cases["dicom"].orthanc
+    sources = dicom_phantom.series(tmp_path / "in", dicom_phantom.everything)
+    reply = triage_phantom.written(tmp_path / "out", sources, triage_phantom.not_analysable())
+    (report,) = reply["instances"]
+    header = pydicom.dcmread(report["path"], stop_before_pixels=True)
+
+    orthanc.api.upload_file(report["path"])
+    (study,) = (one["ID"] for one in orthanc.get("studies?expand") if _study_uid(one) == header.StudyInstanceUID)
+    wait_until("the study says so", lambda: "ai-not-analysable" in orthanc.labels("studies", study))
+
+    named = {key: report[key] for key in ("sop_class_uid", "sop_instance_uid")}
+    note = write_rejection(
+        {
+            "object": report["path"],
+            "code": "113001",
+            "reason": "The source was corrected.",
+            "instances": [{**named, "series_instance_uid": str(header.SeriesInstanceUID)}],
+            "at": "2026-03-04T06:00:00+01:00",
+            "series_number": 4053,
+            "job": triage_phantom.job(),
+            "out": str(tmp_path / "note"),
+        }
+    )
+    orthanc.api.upload_file(note["path"])
+    wait_until("no more", lambda: "ai-not-analysable" not in orthanc.labels("studies", study))
+    report_series = orthanc.id_of(str(header.SeriesInstanceUID))
+    assert {"ai-triage", "ai-withdrawn"} <= orthanc.labels("series", report_series)
+
+
+def test_nobody_without_a_password_gets_in(case: Case) -> None:
+    for path in ("system", "imaging-node", "dicom-web/studies"):
+        assert requests.get(case.orthanc.url + path, timeout=10).status_code == 401
+    (said,) = dcmsend(case.orthanc.port, case.files[:1], called="ORTHANC", calling="STRANGER")
+    assert not said.stored
+
+
+def _study_uid(study: dict[str, Any]) -> str:
+    return str(study["MainDicomTags"]["StudyInstanceUID"])
