@@ -5,6 +5,7 @@ on the disk before it named them. What is purged in between is left out, and the
 aside, synced, and renamed at the end: what has its name is whole.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -93,12 +94,10 @@ def take(
         running.give_to_owner(state / "backup.lock")
         _sweep(place, identity(settings))
         taken_at = time.time()
-        name = f"imaging-node-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(taken_at))}"
-        folder, aside = place / name, place / f".{name}{_PART}"
-        if folder.exists():
-            raise BadSetting(f"{folder} is there already.", fix="Wait a second.")
+        folder = _folder(place, taken_at)
+        aside = place / f".{folder.name}{_PART}"
         before = manifest.newest(place, identity(settings))
-        near = os.stat(state).st_dev == os.stat(place).st_dev  # noqa: PTH116
+        near = _is_near(state, place)
         previous = None if before is None else (before, manifest.read(before))
         work = _Work(state=state, aside=aside, previous=previous, near=near)
         with _aside(aside, place):
@@ -128,9 +127,19 @@ def _place(state: Path, to: Path) -> tuple[Path, tuple[str, ...]]:
         probe.unlink()
     except OSError as error:
         raise BadSetting(f"{to} cannot be written: {error.strerror}.", fix="Name another folder.") from error
-    if os.stat(place).st_dev == os.stat(state).st_dev:  # noqa: PTH116
+    if _is_near(state, place):
         return place, (f"{place} is on the file system of the node's folder: what takes that disk takes this backup.",)
     return place, ()
+
+
+def _folder(place: Path, taken_at: float) -> Path:
+    name = f"imaging-node-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(taken_at))}"
+    free = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+    return next(place / one for one in free if not (place / one).exists())
+
+
+def _is_near(state: Path, place: Path) -> bool:
+    return state.stat().st_dev == place.stat().st_dev
 
 
 @contextmanager
