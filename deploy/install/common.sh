@@ -33,8 +33,8 @@ version_at() { # link: the version that it points at, or nothing
 }
 
 point() { # link, version: in one step, so that there is always one or the other
-  ln -sfn "$2" "$PROGRAM/.$1.new"
-  mv -T "$PROGRAM/.$1.new" "$PROGRAM/$1"
+  ln -sfn "$2" "$PROGRAM/.$1.new" &&
+    mv -T "$PROGRAM/.$1.new" "$PROGRAM/$1"
 }
 
 require_root() {

@@ -16,7 +16,7 @@ from node.settings import load
 _TEXT = """\
 # First settings, written by deploy/install.sh. Every other setting, with what it means:
 # /opt/imaging-node/current/share/deploy/node.example.toml
-# After a change: runuser -u imaging-node -- imaging-node check, then systemctl restart imaging-node
+# After a change: imaging-node check, then systemctl restart imaging-node
 
 [node]
 state = "{state}"

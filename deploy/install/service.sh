@@ -40,8 +40,6 @@ install_or_upgrade() {
 }
 
 upgrade() { # the version before; nothing is switched until the new one has said yes to settings and records
-  local was_running=no earlier
-  earlier=$(version_at former)
   say "From version $1 to $target: trying it on a copy of the records ..."
   node "$target" records try || stop "Version $target cannot take over the records (above)." \
     "Do what it says there, or report it.$(unchanged)"
@@ -49,31 +47,7 @@ upgrade() { # the version before; nothing is switched until the new one has said
     systemctl start "$NAME-backup.service" ||
       stop "The backup before the upgrade failed." "See: journalctl -u $NAME-backup$(unchanged)"
   fi
-  if serves; then
-    was_running=yes
-    systemctl stop "$NAME"
-  fi
-  point former "$1"
-  use "$target"
-  if [ "$start" = no ] || start_node; then return; fi
-  say "Version $target does not start; going back to $1." >&2
-  systemctl stop "$NAME"
-  records_back "$target" "$1"
-  use "$1"
-  rm -f "$PROGRAM/former"
-  [ -z "$earlier" ] || point former "$earlier"
-  if [ "$was_running" = yes ]; then
-    start_node || stop "Version $1 does not start any more (above)." "See deploy/RUNBOOK.md."
-  fi
-  stop "Version $target did not start (above)." "Version $1 is back. Report what the journal says: journalctl -u $NAME"
-}
-
-records_back() { # newer version, older one: the tables as the older one knows them, with all that is in them; node stopped
-  local revision
-  if node "$2" records status >/dev/null; then return; fi
-  revision=$(node "$2" records status --json | sed -n 's/.*"program": "\([0-9a-z_]*\)".*/\1/p')
-  node "$1" records downgrade --to "$revision" || stop "The records cannot be brought back to what $2 knows (above)." \
-    "Start $1 again: systemctl start $NAME. To go back nevertheless restore a backup: deploy/RUNBOOK.md."
+  switch "$target" "$1"
 }
 
 roll_back() {
@@ -82,57 +56,71 @@ roll_back() {
   to=$(version_at former)
   [ -n "$to" ] && [ -f "$PROGRAM/$to/$MARK" ] ||
     stop "There is no version before ${from:-this one} on this machine." "Install it: deploy/install.sh of that release."
+  [ -e "$SETTINGS" ] || stop "There are no settings, so no node ran here." "deploy/install.sh --pacs ..., see --help."
+  ready=yes
+  systemd_runs || start=no
   say "From version $from back to $to ..."
-  if [ -e "$SETTINGS" ]; then
-    ready=yes
-    may_start "$to" ||
-      stop "Version $to does not take this machine's settings (above)." \
-        "Take out of $SETTINGS what is newer than it.$(unchanged)"
+  may_start "$to" || stop "Version $to does not take this machine's settings (above)." \
+    "Take out of $SETTINGS what is newer than it.$(unchanged)"
+  switch "$to" "$from"
+  if [ "$start" = yes ]; then finish; else say "Version $to is in use; it was not started."; fi
+}
+
+switch() { # version that is to run, the one until now, which goes on if the other does not start
+  local wanted=no
+  if systemd_runs && { serves || systemctl is-enabled --quiet "$NAME" 2>/dev/null; }; then
+    wanted=yes
+    systemctl stop "$NAME"
   fi
-  ! systemd_runs || systemctl stop "$NAME"
-  [ "$ready" = no ] || records_back "$from" "$to"
-  use "$to"
-  point former "$from"
-  if [ "$start" = no ] || ! systemd_runs; then
-    say "Version $to is in use; it was not started."
+  if fit_records "$1" "$2" && use "$1" && { [ "$start" = no ] || start_node; }; then
+    point former "$2"
     return
   fi
-  start_node || stop "Version $to does not start (above)." "deploy/install.sh --roll-back goes forward to $from again."
-  finish
+  say "Version $1 does not start; going back to $2." >&2
+  ! systemd_runs || systemctl stop "$NAME"
+  fit_records "$2" "$1" || stop "The records do not fit version $2 any more (above)." \
+    "See deploy/RUNBOOK.md; what the records were lies beside them in $STATE."
+  use "$2"
+  [ "$wanted" = no ] || start_node || stop "Version $2 does not start any more (above)." "See deploy/RUNBOOK.md."
+  stop "Version $1 did not start (above)." "Version $2 is back. Report what the journal says: journalctl -u $NAME"
+}
+
+fit_records() { # version that is to run, the other one: its tables, with all that is in them; node stopped
+  local said revision
+  said=$(node "$1" records status --json) || true
+  revision=$(sed -n 's/.*"program": "\([0-9a-z_]*\)".*/\1/p' <<<"$said")
+  case $said in
+    *'"fit": "older"'*) node "$1" records upgrade ;; # now, since systemd does not wait for a start that takes minutes
+    *'"fit": "newer"'*) node "$2" records downgrade --to "$revision" ;;
+    *) [ -n "$revision" ] ;;
+  esac
 }
 
 use() { # version: links and units
   [ "$(version_at current)" = "$1" ] || changed=yes
-  point current "$1"
-  mkdir -p "${COMMAND%/*}"
-  ln -sfn "$PROGRAM/current/bin/$NAME" "$COMMAND"
-  install_units "$1"
-  fit_unit "$1"
+  point current "$1" && mkdir -p "${COMMAND%/*}" && ln -sfn "$PROGRAM/current/bin/$NAME" "$COMMAND" &&
+    install_units "$1" && fit_unit "$1" || return
   ! systemd_runs || systemctl daemon-reload
 }
 
 install_units() { # version: each brings its own
   local unit
   for unit in "$PROGRAM/$1/share/deploy/systemd"/*.{service,timer}; do
-    [ -f "$unit" ] || continue
-    ! cmp --silent "$unit" "$UNITS/${unit##*/}" || continue
-    install -m 0644 "$unit" "$UNITS/"
-    changed=yes
+    if [ -f "$unit" ] && ! cmp --silent "$unit" "$UNITS/${unit##*/}"; then
+      install -m 0644 "$unit" "$UNITS/" || return
+      changed=yes
+    fi
   done
 }
 
 fit_unit() { # version: what the settings need beyond the unit, as folders elsewhere or a port below 1024
   local folder=$UNITS/$NAME.service.d said
   [ "$ready" = yes ] || return 0
-  said=$("$PROGRAM/$1/bin/python" "$PROGRAM/$1/share/deploy/install/unit_needs.py" "$SETTINGS")
-  if [ -n "$said" ]; then
-    install -d -m 0755 "$folder"
-    cmp --silent - "$folder/$DROP_IN" <<<"$said" || changed=yes
-    echo "$said" >"$folder/$DROP_IN"
-  elif [ -e "$folder/$DROP_IN" ]; then
-    rm -f "$folder/$DROP_IN"
-    changed=yes
-  fi
+  said=$("$PROGRAM/$1/bin/python" "$PROGRAM/$1/share/deploy/install/unit_needs.py" "$SETTINGS") || return
+  [ "$said" != "$(cat "$folder/$DROP_IN" 2>/dev/null)" ] || return 0
+  changed=yes
+  rm -f "$folder/$DROP_IN"
+  [ -z "$said" ] || { install -d -m 0755 "$folder" && echo "$said" >"$folder/$DROP_IN"; }
 }
 
 start_node() { # it returns when the node serves; what runs already and is what it was goes on
