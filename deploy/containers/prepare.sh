@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Usage: deploy/containers/prepare.sh. Before the first `docker compose up`: deploy/.env from example.env, and a password each for
-# Orthanc and Grafana. What is there stays as it is.
+# Orthanc (user admin) and Grafana (user admin), and an empty file for that of the mail server. What is there stays as it is.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -20,3 +20,7 @@ for name in orthanc-password grafana-password; do
     echo "Wrote deploy/containers/secrets/$name."
   fi
 done
+if [ ! -e "$here/secrets/alertmanager-mail-password" ]; then
+  : >"$here/secrets/alertmanager-mail-password"
+  chmod 0644 "$here/secrets/alertmanager-mail-password"
+fi

@@ -20,7 +20,7 @@ def send_series(given: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = sorted(given.iterdir()) if given else make_series(Path(folder), slices=20)
         send(address("127.0.0.1", 11112, called="IMAGING-NODE"), files)
-        print(f"sent {len(files)} images")
+        sys.stdout.write(f"sent {len(files)} images\n")
 
 
 def worker() -> int | None:
