@@ -8,6 +8,7 @@ from typing import Final
 from node.commands.conformance import conformance
 from node.errors import BadSetting
 from node.papers.connections import connections
+from node.papers.mds2 import document
 from node.papers.picture import picture
 from node.papers.ports import sheet
 from node.settings import load
@@ -23,6 +24,7 @@ def written(settings_file: Path) -> dict[str, str]:
     return {
         "CONFORMANCE.md": conformance(settings_file),
         "PORTS.md": sheet(settings, found, version=program),
+        "MDS2.md": document(settings, found, version=program),
         "data-flow.svg": picture(settings, found, version=program),
     }
 

@@ -5,38 +5,22 @@ the node's own; the node reaches through both.
 """
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final
 
-from node.papers.facts import Called, Caller, Connections, Data, Flow, Folder, Listener
-from node.papers.svg import LINE_PX, Text, box, document, group, line, wrapped
+from node.papers.boxes import WIDTH, drawn_at, mark, of_called, of_caller, of_folder
+from node.papers.facts import Connections, Data, Flow, Listener
+from node.papers.svg import Text, box, document, group, line, wrapped
 from node.settings import Settings
 
 _WIDTH: Final = 1240
-_LEFT, _SIDE, _RIGHT = 20, 250, 970  # x of the left boxes, their width, x of the right ones
+_LEFT, _RIGHT = 20, 970  # x of the left boxes, of the right ones
 _NODE, _NODE_WIDTH = 350, 420
 _BUS: Final = 312  # x where lines of one port come together
 _PORT_WIDTH: Final = 165
 _TOP: Final = 112
 _GAP: Final = 16  # between two boxes
-_PAD: Final = 10
 _STEP: Final = 28  # between two boxes inside the node
 _INSIDE_PX: Final = 410  # height that the boxes inside the node need
-
-_MARKS: Final = {Data.IMAGES: "P", Data.IDENTITY: "P", Data.PIXELS: "p", Data.UIDS: "p"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Box:
-    """A box of somebody else. lines: text and style of each."""
-
-    lines: tuple[tuple[str, str], ...]
-    title: str
-    data: Data
-
-    @property
-    def height(self) -> int:
-        return len(self.lines) * LINE_PX + 2 * _PAD - 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +109,7 @@ def _node(settings: Settings, version: str, end: int) -> list[str]:
             )
         drawn.append(box(x, y, width, height))
         drawn += [str(Text(x=x + 8, y=y + 17 + 14 * n, words=one, style="small")) for n, one in enumerate(lines)]
-        drawn += _mark(x + width, y, data)
+        drawn += mark(x + width, y, data)
         y += height + _STEP
     drawn += [
         str(Text(x=x, y=y + 14 * n, words=one, style="small"))
@@ -140,10 +124,10 @@ def _callers(found: Connections, *, local: bool, top: int) -> _Placed:
     y = top
     for listener in (one for one in found.listeners if one.local == local):
         callers = found.callers_of(listener)
-        boxes = [_caller_box(one) for one in callers]
+        boxes = [of_caller(one) for one in callers]
         begin, middles = y, list[int]()
         for shown in boxes:
-            drawn += _side_box(_LEFT, y, shown)
+            drawn += drawn_at(_LEFT, y, shown)
             middles.append(y + shown.height // 2)
             y += shown.height + _GAP
         y = max(y, begin + 58 + _GAP)
@@ -151,7 +135,7 @@ def _callers(found: Connections, *, local: bool, top: int) -> _Placed:
         drawn += _port(listener, port_y)
         style = "bare" if listener.security.tls is None else "tls"
         for one, middle in zip(callers, middles, strict=True):
-            leads = [(_LEFT + _SIDE, middle), (_BUS, middle)]
+            leads = [(_LEFT + WIDTH, middle), (_BUS, middle)]
             drawn.append(line(leads, style, start=one.flow is not Flow.IN))
         if middles:
             drawn.append(line([(_BUS, middles[0]), (_BUS, middles[-1])], style))
@@ -178,9 +162,9 @@ def _all_called(found: Connections, *, local: bool, top: int) -> _Placed:
     drawn: list[str] = []
     y = top
     for one in (one for one in found.called if one.local == local):
-        shown = _called_box(one)
+        shown = of_called(one)
         height = max(shown.height, 58)
-        drawn += _side_box(_RIGHT, y, shown)
+        drawn += drawn_at(_RIGHT, y, shown)
         middle = y + height // 2
         begin = (_NODE + _NODE_WIDTH, middle)
         drawn.append(
@@ -194,8 +178,8 @@ def _all_called(found: Connections, *, local: bool, top: int) -> _Placed:
         drawn += _on_line(middle, one.protocol, one.security.text)
         y += height + _GAP
     for folder in found.folders if local else ():
-        shown = _folder_box(folder)
-        drawn += _side_box(_RIGHT, y, shown)
+        shown = of_folder(folder)
+        drawn += drawn_at(_RIGHT, y, shown)
         middle = y + shown.height // 2
         drawn.append(line([(_NODE + _NODE_WIDTH, middle), (_RIGHT, middle)], "inside", end=True))
         drawn += _on_line(middle, "files", "no connection")
@@ -213,67 +197,6 @@ def _on_line(middle: int, above: str, below: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _caller_box(one: Caller) -> _Box:
-    places = ", ".join(one.addresses) or ("on this machine" if one.listener.local else "from any address")
-    return _box(one.name, places, one.proof, one.carries, one.data, one.setting)
-
-
-def _called_box(one: Called) -> _Box:
-    return _box(one.name, f"{one.host}:{one.port}/tcp{_public(one.host)}", "", one.carries, one.data, one.setting)
-
-
-def _folder_box(one: Folder) -> _Box:
-    return _box(one.name, one.path, "", "results as files; a share if one is mounted there", Data.IMAGES, one.setting)
-
-
-def _box(name: str, where: str, proof: str, carries: str, data: Data, setting: str) -> _Box:
-    room = _SIDE - 2 * _PAD
-    shown = [
-        *((words, "name") for words in wrapped(name, room - 24, most=2, font_px=14)),
-        *((words, "") for words in wrapped(where, room, most=3)),
-        *((words, "small") for words in wrapped(f"proof: {proof}" if proof else "", room, most=3, font_px=11)),
-        *((words, "small") for words in wrapped(carries, room, most=4, font_px=11)),
-    ]
-    title = "; ".join(filter(None, (name, where, proof, carries, f"data of patients: {data.value}", setting)))
-    return _Box(lines=tuple(shown), title=title, data=data)
-
-
-def _side_box(x: int, y: int, one: _Box) -> list[str]:
-    return [
-        group(
-            [
-                box(x, y, _SIDE, one.height),
-                *(
-                    Text(x=x + _PAD, y=y + _PAD + 10 + LINE_PX * place, words=words, style=style)
-                    for place, (words, style) in enumerate(one.lines)
-                ),
-                *_mark(x + _SIDE, y, one.data),
-            ],
-            one.title,
-        )
-    ]
-
-
-def _mark(right: int, y: int, data: Data) -> list[str]:
-    """At the upper right corner of a box: who gets data of patients."""
-    letter = _MARKS.get(data)
-    if letter is None:
-        return []
-    x, y = right - 14, y + 14
-    full = letter == "P"
-    return [
-        f'<circle cx="{x}" cy="{y}" r="9" class="{"port" if full else "box"}" stroke="#000"/>',
-        str(Text(x=x, y=y + 4, words=letter, style="on-port" if full else "letter", anchor="middle")),
-    ]
-
-
-def _public(host: str) -> str:
-    try:
-        return " (a public address)" if ip_address(host).is_global else ""
-    except ValueError:
-        return ""
-
-
 def _legend(y: int) -> list[str]:
     def at(x: int, row: int, words: str) -> str:
         return str(Text(x=x, y=y + 18 + row * 26, words=words))
@@ -288,9 +211,9 @@ def _legend(y: int) -> list[str]:
         at(_LEFT + 74, 2, "files, no connection"),
         box(_LEFT, y + 82, 60, 16, "port", corner=0),
         at(_LEFT + 74, 3, "port that the node listens on"),
-        *_mark(_LEFT + 454, y, Data.IMAGES),
+        *mark(_LEFT + 454, y, Data.IMAGES),
         at(_LEFT + 464, 0, "images, headers or messages that say who the patient is"),
-        *_mark(_LEFT + 454, y + 26, Data.UIDS),
+        *mark(_LEFT + 454, y + 26, Data.UIDS),
         at(_LEFT + 464, 1, "pixels or UIDs without a name"),
         at(_LEFT + 440, 2, "Arrows point where data go. A port number stands at the side that listens;"),
         at(_LEFT + 440, 3, "the other side opens the connection. Answers and acknowledgements have no arrow."),

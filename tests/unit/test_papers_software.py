@@ -186,5 +186,5 @@ def test_what_nobody_looked_at_stops_the_papers(
 def test_the_wheel_brings_the_papers_of_the_software() -> None:
     data = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
 
-    assert data["node.papers"] == ["shipped/*"]
+    assert data["node.papers"] == ["mds2.toml", "shipped/*"]
     assert {path.name for path in SHIPPED.iterdir()} == {"sbom.cdx.json", "LICENCES.md", "NOTICES.txt"}
