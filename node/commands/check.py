@@ -22,8 +22,9 @@ from node.peers.dimse.connect import Address
 from node.peers.tls import web_server_context
 from node.peers.web.orthanc import OrthancClient
 from node.peers.web.stow_senders import Senders
-from node.records import notices, revisions
+from node.records import notices, pauses, revisions
 from node.records.database import FILE_NAME, Records
+from node.records.reading import reading
 from node.settings import OrthancSource, Settings, load
 from node.worklist.tellers import teller
 from pipelines.pipeline import Pipeline
@@ -110,6 +111,12 @@ def _records(settings: Settings) -> Iterator[Line]:
             f"back with `imaging-node records downgrade --to {found.program}`"
         )
         yield Line(what="records", good=False, text=text)
+    elif found.fit is revisions.Fit.FITS:
+        with reading(settings.node.state.absolute()) as connection:
+            standing = pauses.every(connection)
+        for one in standing:
+            text = f"paused by {one.by}: {one.why}; it goes on after `imaging-node resume`"
+            yield Line(what=f"pipeline {one.pipeline}", good=None, text=text)
 
 
 def _serving(settings: Settings) -> Iterator[Line]:

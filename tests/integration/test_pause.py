@@ -46,6 +46,7 @@ def test_what_comes_during_a_pause_waits_over_a_restart_and_leaves_once_when_it_
     code, said, trouble = cli("pause", "-c", file, PIPELINE, "--by", WHO["by"], "--reason", WHO["why"])
     assert code == 0, trouble
     assert "Paused: ct-denoise since" in said
+    assert "pipeline ct-denoise: paused by N. Ight: stripes in the images" in cli("check", "--local", "-c", file)[1]
     series = receive(settings, records, make_series(tmp_path / "scan", slices=4))
 
     with Worker(settings) as worker:
