@@ -26,7 +26,6 @@ COLOURS: Final = {
     "{{modality}}": {"CT": SKY, "MR": GREEN, "other": GREY},
     "median": {"median": SKY},
     "95th": {"95th": YELLOW},
-    "limit": {"limit": GREY},
 }  # fmt: skip
 FLAWS: Final[Steps] = ((0, SKY), (1, VERMILION))  # one is too many
 UP: Final[Words] = {0: ("DOWN", VERMILION), 1: ("up", SKY)}

@@ -15,12 +15,16 @@ SAYS: Final = (
 )
 # Seconds from arrival to delivery, and of waiting, at which somebody looks: those of the alerts.
 SLOW: Final[Steps] = ((0, SKY), (900, ORANGE), (1800, VERMILION))
-LIMIT: Final = "imaging_node:turnaround_limit_seconds"  # of rules/site.yml
+TURNAROUND: Final = {
+    name: quantile(share, "turnaround_seconds", matchers=(PIPELINE,))
+    for name, share in (("median", 0.5), ("95th", 0.95))
+}
 FIRING: Final = 'ALERTS{alertstate="firing", alertname=~"ImagingNode.*"}'
 ARRIVED: Final = of("series_received_total")
 HOURLY: Final = recorded("modality:imaging_node_series_received:increase1h")
 LEFT: Final = of("turnaround_seconds_count", PIPELINE)
-STOPPED: Final = total(of("jobs_stopped", PIPELINE), "state", "reason", "pipeline")
+# What was refused never passes and nobody has to do anything about it: it counts in the last 24 h, not now.
+STOPPED: Final = total(of("jobs_stopped", PIPELINE, 'state!="refused"'), "state", "reason", "pipeline")
 STOPS: Final = grown(of("holds_total", PIPELINE), "state", "reason", "pipeline", window="24h")
 
 
@@ -37,6 +41,7 @@ def _figures() -> Iterator[Panel]:
         {"{{instance}}": least(f'up{{job="imaging-node", {INSTANCE}}}', "instance")},
         words=UP,
         empty="no node known",
+        width=3,
     )
     yield figure(
         "Series in, last hour",
@@ -45,6 +50,7 @@ def _figures() -> Iterator[Panel]:
         grown(ARRIVED),
         decimals=0,
         empty="0",
+        width=3,
     )
     yield figure(
         "Results out, last hour",
@@ -53,28 +59,43 @@ def _figures() -> Iterator[Panel]:
         grown(LEFT),
         decimals=0,
         empty="0",
+        width=3,
     )
     yield figure(
         "Arrival to delivery, last hour",
         "From a series' last slice in to the last of its results confirmed everywhere: half of the jobs stayed below "
         "the median, 95 of 100 below the other. Good: below 15 minutes; what is usual here, the page Throughput "
         "shows.",
-        {
-            name: quantile(share, "turnaround_seconds", matchers=(PIPELINE,))
-            for name, share in (("median", 0.5), ("95th", 0.95))
-        },
+        TURNAROUND,
         unit="s",
         steps=SLOW,
         empty="none delivered",
         decimals=0,
     )
     yield figure(
+        "Waiting now",
+        "Jobs that wait or run. Good: comes down again after each rush. The table below says at which stage they are.",
+        f"sum({of('queue_depth', PIPELINE)}) or vector(0)",
+        decimals=0,
+        width=3,
+    )
+    yield figure(
+        "Longest wait",
+        "For how long nothing has happened to what has rested longest, at any stage. Good: below 15 minutes.",
+        f"max({of('oldest_waiting_seconds')})",
+        unit="s",
+        steps=SLOW,
+        decimals=0,
+        width=3,
+    )
+    yield figure(
         "Stopped now",
-        "Jobs that go no further by themselves: held, paused, refused, failed, dead. Good: 0. The table below says "
-        "why.",
-        f"sum({of('jobs_stopped', PIPELINE)}) or vector(0)",
+        "Jobs that go no further before a person did something: held, paused, failed, dead. Good: 0. The table below "
+        "says why.",
+        f"sum({STOPPED}) or vector(0)",
         steps=FLAWS,
         decimals=0,
+        width=2,
     )
     yield figure(
         "Alerts firing",
@@ -82,6 +103,7 @@ def _figures() -> Iterator[Panel]:
         f"count({FIRING}) or vector(0)",
         steps=FLAWS,
         decimals=0,
+        width=3,
     )
 
 
@@ -107,15 +129,8 @@ def _courses() -> Iterator[Panel]:
     yield lines(
         "Arrival to delivery",
         "Seconds from the last slice in to the last result confirmed everywhere, over the hour before. Good: level, "
-        "below the limit that the site set. A rise with a steady number of series: a destination or an engine became "
-        "slow.",
-        {
-            **{
-                name: quantile(share, "turnaround_seconds", matchers=(PIPELINE,))
-                for name, share in (("median", 0.5), ("95th", 0.95))
-            },
-            "limit": LIMIT,
-        },
+        "below 15 minutes. A rise with a steady number of series: a destination or an engine became slow.",
+        TURNAROUND,
         unit="s",
         width=8,
     )
@@ -124,17 +139,17 @@ def _courses() -> Iterator[Panel]:
 def _lists() -> Iterator[Panel]:
     yield listing(
         "What waits, and where",
-        "Jobs that wait or run at each stage, and how long the oldest of them has. Good: an oldest below 15 minutes. "
-        "Run book, ImagingNodeQueueStuck.",
+        "Jobs that wait or run at each stage, and for how long nothing has happened to the oldest of them. Good: an "
+        "oldest below 15 minutes. Run book, ImagingNodeQueueStuck.",
         {
-            "Jobs": (total(of("queue_depth", PIPELINE), "stage"), "short"),
-            "Oldest": (most(of("oldest_waiting_seconds"), "stage"), "s"),
+            "Jobs": (f"{total(of('queue_depth', PIPELINE), 'stage')} > 0", "short"),
+            "Oldest": (f"{most(of('oldest_waiting_seconds'), 'stage')} > 0", "s"),
         },
         labels={"stage": "Stage"},
         steps={"Oldest": SLOW},
         sort="Oldest",
         empty="nothing waits",
-        width=5,
+        width=4,
     )
     yield listing(
         "What failed, and why",
@@ -176,7 +191,8 @@ def _lists() -> Iterator[Panel]:
         },
         labels={"alertname": "Alert", "severity": "Severity"},
         link=("Alert", "${runbook}#:~:text=%23%23%20${__data.fields.Alert}"),
+        widths={"Alert": 240, "Severity": 80},
         sort="Since",
         empty="none fires",
-        width=5,
+        width=6,
     )

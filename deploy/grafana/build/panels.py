@@ -130,7 +130,8 @@ def lines(
     )
     if bars:
         panel = (
-            panel.draw_style(common.GraphDrawStyle.BARS)
+            panel.decimals(0)
+            .draw_style(common.GraphDrawStyle.BARS)
             .fill_opacity(80)
             .line_width(0)
             .stacking(build.StackingConfig().mode(common.StackingMode.NORMAL))
@@ -204,6 +205,7 @@ def listing(
     words: Mapping[str, Words] | None = None,
     steps: Mapping[str, Steps] | None = None,
     link: tuple[str, str] | None = None,
+    widths: Mapping[str, int] | None = None,
     sort: str | None = None,
     empty: str = "none",
     width: int = 8,
@@ -216,6 +218,7 @@ def listing(
     words:  what stands there for a value, with its colour, by title of the column
     steps:  from which value on a column has which colour
     link:   where a click on a column leads: its title, the address
+    widths: of columns, in pixels; the others share what is left
     sort:   the column whose largest values come first
     """
     renamed = {f"Value #{_ref(at)}" if len(asked) > 1 else "Value": name for at, name in enumerate(asked)} | dict(
@@ -256,6 +259,8 @@ def listing(
     if link:
         to = {"title": "What to do", "url": link[1], "targetBlank": True}
         panel = panel.override_by_name(link[0], [dashboard.DynamicConfigValue(id_val="links", value=[to])])
+    for name, pixels in (widths or {}).items():
+        panel = panel.override_by_name(name, [dashboard.DynamicConfigValue(id_val="custom.width", value=pixels)])
     return panel.sort_by([build.TableSortByFieldState().display_name(sort).desc(True)]) if sort else panel
 
 

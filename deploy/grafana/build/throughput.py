@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from deploy.grafana.build.colours import BLUE, GREEN, ORANGE, VERMILION
-from deploy.grafana.build.glance import HOURLY, LEFT, LIMIT
+from deploy.grafana.build.glance import HOURLY, LEFT
 from deploy.grafana.build.panels import Panel, figure, heat_map, lines, ranking
 from deploy.grafana.build.queries import PIPELINE, buckets, grown, mean, most, of, per_second, quantile, recorded, total
 
@@ -74,10 +74,7 @@ def _turnaround() -> Iterator[Panel]:
     yield lines(
         "95th percentile, by pipeline",
         "95 of 100 jobs of the hour before took less. Good: below 15 minutes. Run book, ImagingNodeTurnaroundSlow.",
-        {
-            "{{pipeline}}": most(recorded("pipeline:imaging_node_turnaround_seconds:p95_1h", PIPELINE), "pipeline"),
-            "limit": LIMIT,
-        },
+        {"{{pipeline}}": most(recorded("pipeline:imaging_node_turnaround_seconds:p95_1h", PIPELINE), "pipeline")},
         unit="s",
     )
     yield heat_map(
