@@ -190,8 +190,11 @@ def test_image_and_compose_and_unit_agree(path: Path) -> None:
     assert f"--interval={service['healthcheck']['interval']} " in health
     assert service["build"]["dockerfile"] == str(path.relative_to(ROOT))
     state = dockerfile(path, "VOLUME")[0]
-    mounts = [volume.split(":")[1] for volume in service["volumes"]]
-    assert mounts == ["/etc/imaging-node/node.toml", state]
+    mounts = [re.sub(r"\$\{.*?\}", "a", volume).split(":")[1] for volume in service["volumes"]]
+    assert mounts == ["/etc/imaging-node/node.toml", state, "/var/backups/imaging-node"]
+    assert f"{state} {mounts[-1]} " in dockerfile(path, "RUN")[-1], (
+        "made in the image, so that a new volume is the node's own"
+    )
     assert f"WorkingDirectory={state}\n" in unit
     assert f"-c {mounts[0]}\n" in unit
     assert f"TimeoutStopSec={service['stop_grace_period']}\n" in unit
