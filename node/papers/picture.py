@@ -133,6 +133,8 @@ def _callers(found: Connections, *, local: bool, top: int) -> _Placed:
         y = max(y, begin + 58 + _GAP)
         port_y = (middles[0] + middles[-1]) // 2 if middles else begin + 26
         drawn += _port(listener, port_y)
+        if not callers:
+            drawn.append(str(Text(x=_LEFT, y=port_y + 4, words="nobody: no peer of the settings comes here")))
         style = "bare" if listener.security.tls is None else "tls"
         for one, middle in zip(callers, middles, strict=True):
             leads = [(_LEFT + WIDTH, middle), (_BUS, middle)]

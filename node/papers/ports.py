@@ -1,6 +1,7 @@
 """PORTS.md: what is opened, who connects, who is called, and a firewall for it."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from node.conformance.document import Section, table
 from node.papers import firewall
@@ -8,18 +9,48 @@ from node.papers.facts import Caller, Connections
 from node.peers.tls import SUITES
 from node.settings import Settings
 
-USER = "imaging-node"
+USER: Final = "imaging-node"
 """Whom `deploy/install.sh` makes for the node's processes."""
 
-_NEVER = (
+_NEVER: Final = (
     "No connection that is not in the tables: no update, licence or telemetry server, no cloud service, no remote "
     "support.",
     "No UDP port, no SSH, no remote desktop, no database port: the records are SQLite files of the node.",
     "No port mapping (UPnP), no multicast, no discovery of other systems.",
     "No proxy for HTTP: proxy settings of the environment are ignored, and a redirect is not followed. The library of "
     "the gRPC service (Triton) does read them: set none for the node's user.",
-    "Nothing that a peer sends makes the node call an address: no URL, host or path in an object is followed. A C-MOVE "
-    "or a subscription names an AE title, and its address stands in the settings or it is not called.",
+    "Nothing that a peer sends makes the node call an address: no URL, host or path in an object is followed. "
+    "Who subscribes to the worklist names an AE title; its address stands in the settings, or it is not called.",
+)
+
+_PORTS: Final = ("Port", "Address", "Reached from", "Protocol", "Encryption", "The caller proves", "Process", "Setting")
+_FROM: Final = (
+    "Opened",
+    "From",
+    "Addresses",
+    "To port",
+    "Protocol",
+    "Encryption",
+    "Proof of the caller",
+    "What flows",
+    "Data go",
+    "Patient data",
+    "Setting",
+)
+_TO: Final = (
+    "Opened",
+    "From process",
+    "To",
+    "Host",
+    "Port",
+    "Protocol",
+    "Encryption",
+    "The node proves",
+    "The other side proves",
+    "What flows",
+    "Data go",
+    "Patient data",
+    "Setting",
 )
 
 
@@ -29,65 +60,19 @@ def sheet(settings: Settings, found: Connections, *, version: str) -> str:
         Section(title="In one minute", text=("\n".join(f"* {line}" for line in _summary(found)),)),
         Section(
             title="Ports that the node opens",
-            text=(
-                table(
-                    (
-                        "Port",
-                        "Address",
-                        "Reached from",
-                        "Protocol",
-                        "Encryption",
-                        "The caller proves",
-                        "Process",
-                        "Setting",
-                    ),
-                    _listeners(found),
-                ),
-            ),
+            text=(table(_PORTS, _listeners(found)),),
         ),
         Section(
             title="Who connects to the node",
             text=(
-                table(
-                    (
-                        "Opened",
-                        "From",
-                        "Addresses",
-                        "To port",
-                        "Protocol",
-                        "Encryption",
-                        "Proof of the caller",
-                        "What flows",
-                        "Data go",
-                        "Patient data",
-                        "Setting",
-                    ),
-                    _callers(found),
-                ),
+                table(_FROM, _callers(found)),
                 *_shut_out(settings, found),
             ),
         ),
         Section(
             title="Whom the node calls",
             text=(
-                table(
-                    (
-                        "Opened",
-                        "From process",
-                        "To",
-                        "Host",
-                        "Port",
-                        "Protocol",
-                        "Encryption",
-                        "The node proves",
-                        "The other side proves",
-                        "What flows",
-                        "Data go",
-                        "Patient data",
-                        "Setting",
-                    ),
-                    _called(found),
-                ),
+                table(_TO, _called(found)),
                 "Commands that somebody runs on the machine (`imaging-node check`, `fetch`) call the same addresses "
                 "and the node's own page, and no others. `imaging-node demo` talks to itself, on free ports of this "
                 "machine. " + _names(found),
@@ -107,7 +92,7 @@ def sheet(settings: Settings, found: Connections, *, version: str) -> str:
             title="Firewall of the node's machine",
             text=(
                 "For nftables: save it as a file and load it with `nft -f FILE`. It lets in who stands above, and lets "
-                f"the user `{USER}` call who stands above. Set the same on the firewalls between.",
+                f"the user `{USER}` (who must exist) call who stands above. Set the same on the firewalls between.",
                 f"```\n{firewall.rules(found, user=USER)}```",
             ),
         ),

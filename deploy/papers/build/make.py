@@ -27,7 +27,7 @@ def software(to: Path, *, locks: Path, review: Path) -> None:
     extras = project["optional-dependencies"]
     packages, models = collected(locks, extras), networks(ROOT / "engines")
     known = reviewed(review)
-    digest = digest_of((locks / f"{name}.txt").read_bytes() for name in sorted(set(LOCKS.values())))
+    digest = digest_of(packages)
     tables = {
         f"engines/tables/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted((ROOT / "engines" / "tables").glob("*.npz"))

@@ -40,7 +40,7 @@ def sbom(
 
     wanted: what the node itself asks for, as in pyproject.toml; its extras included
     tables: file name -> SHA-256 of what else the networks need
-    locks:  SHA-256 over the lock files; it decides the serial number, so that equal locks give equal bytes
+    locks:  `digest_of` the packages; it decides the serial number, so that equal locks give equal bytes
     """
     node = Component(
         type=ComponentType.APPLICATION,
@@ -62,7 +62,7 @@ def sbom(
     bom = Bom(
         components=[*shown.values(), *models.values(), *files, *system],
         serial_number=uuid.uuid5(_NAMESPACE, locks),
-        metadata=BomMetaData(component=node, properties=_properties({"lock-sha256": locks})),
+        metadata=BomMetaData(component=node, properties=_properties({"packages-sha256": locks})),
     )
     direct = {canonicalize_name(Requirement(line).name) for line in wanted}
     top = [shown[one.key] for one in packages if one.name in direct]
@@ -204,9 +204,7 @@ def _interval(figure: dict[str, Any]) -> dict[str, Any]:
     return {"confidenceInterval": {"lowerBound": str(figure["low"]), "upperBound": str(figure["high"])}}
 
 
-def digest_of(texts: Iterable[bytes]) -> str:
-    """SHA-256 over several files, in this order."""
-    whole = hashlib.sha256()
-    for text in texts:
-        whole.update(hashlib.sha256(text).digest())
-    return whole.hexdigest()
+def digest_of(packages: Iterable[Package]) -> str:
+    """SHA-256 over what the locks say of these packages: names, versions, digests of their files."""
+    said = [[one.name, one.version, *one.hashes] for one in packages]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
