@@ -41,6 +41,7 @@ class Beside(Orthanc):
             "ORTHANC_WAY": way,
             "ORTHANC_EVERY": 0.3,
             "ORTHANC_LONGEST_PAUSE": 0.6,
+            "ORTHANC_NO_RESULT_HOURS": 0.0005,
             "NODE_DICOM_PORT": node_port,
             "NODE_STOW_URL": f"http://{HOST}:{stow_port}/",
         }

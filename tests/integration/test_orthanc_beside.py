@@ -5,6 +5,7 @@ An Orthanc for each way and one node: what comes to it goes back the same way, b
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
@@ -72,9 +73,10 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Case]]
     folder = tmp_path_factory.mktemp("beside")
     port, stow_port = free_port(), free_port()
     orthancs = {way: Beside(folder / way, node_port=port, stow_port=stow_port, way=way) for way in WAYS}
-    with ExitStack() as stack:
+    with ExitStack() as stack, ThreadPoolExecutor() as together:
         for orthanc in orthancs.values():
-            stack.enter_context(orthanc)
+            stack.callback(orthanc.stop)
+        list(together.map(Beside.start, orthancs.values()))
         plain = make_series(folder / "plain", slices=SLICES)
         sent = {way: hard_to_keep(folder / f"{way}-files", plain, WAYS[way]) for way in WAYS}
         for way, orthanc in orthancs.items():
@@ -95,7 +97,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Case]]
                 kept=digests(orthanc, source),
             )
             orthanc.stop(kill=True)
-            orthanc.start()
+        list(together.map(Beside.start, orthancs.values()))
         stack.enter_context(node)
         yield made
 
@@ -181,6 +183,7 @@ def test_a_series_goes_there_and_its_result_comes_back(case: Case) -> None:
     assert json.loads(said["ImagingNodeMade"])["network"] == "ct_denoise"
     assert "ImagingNodeSent" not in said
     assert json.loads(orthanc.metadata("series", case.series_id)["ImagingNodeSent"])["way"] == case.way
+    assert "ai-no-result" not in orthanc.labels("series", case.series_id)
 
 
 def test_originals_stay_as_they_came(case: Case) -> None:
@@ -202,6 +205,32 @@ def test_what_comes_again_is_not_made_twice_and_results_are_not_sent(case: Case)
     assert [job["state"] for job in case.node.jobs_of(only["id"])] == ["delivered"]
     assert len(case.node.sets()) == len(WAYS)
     assert len(case.results()) == 1
+
+
+def test_slices_that_come_late_are_sent_and_others_work_is_not(cases: dict[str, Case], tmp_path: Path) -> None:
+    orthanc = cases["dicom"].orthanc
+    files = make_series(tmp_path / "late", slices=4, seed=1)
+    header = pydicom.dcmread(files[0], stop_before_pixels=True)
+    before = orthanc.stands()["sent"]
+    for path in files[:2]:
+        orthanc.api.upload_file(str(path))
+    reformat = pydicom.dcmread(files[0])
+    reformat.ImageType = ["DERIVED", "SECONDARY", "REFORMATTED"]
+    reformat.SeriesInstanceUID, reformat.SOPInstanceUID = uid("reformat"), uid("reformat", 1)
+    reformat.file_meta.MediaStorageSOPInstanceUID = reformat.SOPInstanceUID
+    reformat.save_as(tmp_path / "reformat.dcm")
+    orthanc.api.upload_file(str(tmp_path / "reformat.dcm"))
+    series_id = orthanc.id_of(str(header.SeriesInstanceUID))
+    wait_until("half of it is sent", lambda: orthanc.stands()["sent"] == before + 1)
+    for path in files[2:]:
+        orthanc.api.upload_file(str(path))
+    wait_until("all of it is sent", lambda: orthanc.stands()["sent"] == before + 2)
+
+    assert json.loads(orthanc.metadata("series", series_id)["ImagingNodeSent"])["content"].startswith("4 ")
+    assert all(cases["dicom"].node.received(pydicom.dcmread(path).SOPInstanceUID) for path in files)
+    wait_until("nothing came of it", lambda: "ai-no-result" in orthanc.labels("series", series_id))
+    wait_until("nothing is open", lambda: not orthanc.stands()["open"])
+    assert "ImagingNodeSent" not in orthanc.metadata("series", orthanc.id_of(str(reformat.SeriesInstanceUID)))
 
 
 def test_a_flag_labels_the_study_until_it_is_withdrawn(cases: dict[str, Case], tmp_path: Path) -> None:

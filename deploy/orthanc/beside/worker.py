@@ -23,6 +23,7 @@ STATE = 4098  # global property of Orthanc's database
 PAGE = 1000  # changes in one answer
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 3600.0  # of a series that fails while others get through
+BROKEN_PAUSE_S = 60.0  # of a series that Orthanc itself cannot read
 
 
 @dataclass(kw_only=True)
@@ -109,9 +110,14 @@ class Worker:
             self._open[self._again.pop()] = Series(since=self._at + 1, wanted=True, afresh=True)
         while not self._read() and not self._stop.is_set():
             pass
-        for series_id in list(self._open):
-            if not self._stop.is_set():
-                self._look(series_id, self._open[series_id])
+        for series_id, one in list(self._open.items()):
+            if self._stop.is_set():
+                return
+            try:
+                self._look(series_id, one)
+            except Exception as error:  # noqa: BLE001  the others go on
+                one.not_before = time.monotonic() + BROKEN_PAUSE_S
+                self._hindered(f"a series cannot be dealt with now ({type(error).__name__}: {error})")
         self._results.nothing_came()
         self._save()
 
@@ -143,9 +149,11 @@ class Worker:
 
     def _look(self, series_id: str, one: Series) -> None:
         """Take one series as far as it goes now; close it when it is dealt with."""
+        if time.monotonic() < one.not_before:
+            return
         if one.job:
             self._follow(series_id, one)
-        elif one.wanted and (self._job_of or time.monotonic() < max(one.not_before, self._not_before)):
+        elif one.wanted and (self._job_of or time.monotonic() < self._not_before):
             return
         elif (info := get(f"/series/{series_id}")) is None:  # deleted
             del self._open[series_id]
@@ -172,8 +180,10 @@ class Worker:
         )
 
     def _was_sent(self, series_id: str) -> str:
-        said = self._marks.metadata("series", series_id, SENT)
-        return str(json.loads(said)["content"]) if said else ""
+        try:
+            return str(json.loads(self._marks.metadata("series", series_id, SENT))["content"])
+        except (ValueError, KeyError, TypeError):  # never sent, or somebody wrote something else there
+            return ""
 
     def _came_from_node(self, instance_id: str) -> bool:
         origin = get(f"/instances/{instance_id}/metadata?expand") or {}
