@@ -21,7 +21,7 @@ from node.archive import archive_of
 from node.desk import desk_of
 from node.errors import BadSetting
 from node.log import log
-from node.metrics import METRICS, prime_triage, prime_worker
+from node.metrics import METRICS, prime_registrations, prime_triage, prime_worker
 from node.processing import Work, stranded
 from node.processing.arrays import Arrays
 from node.processing.eager import Eager
@@ -92,6 +92,7 @@ class Worker:
         pipelines = app.pipelines_of(settings, self._more)
         specs = app.specs_of(settings, pipelines)
         prime_worker([destination.name for destination in settings.destinations], pipelines, specs)
+        prime_registrations({name: one.registers for name, one in pipelines.items()})
         prime_triage(labels(settings.worklist.scanners), [channel.name for channel in settings.worklist.channels])
         spool = app.spool_of(settings)
         self.records = stack.enter_context(contextlib.closing(Records(state)))

@@ -7,7 +7,7 @@ time: they are right whatever was killed, and whatever step ran twice.
 
 from node.metrics.counted import METRICS, Metrics, count_triage, count_verdicts
 from node.metrics.exposition import Level, Spread, exposition
-from node.metrics.priming import prime_receiver, prime_triage, prime_web, prime_worker
+from node.metrics.priming import prime_receiver, prime_registrations, prime_triage, prime_web, prime_worker
 
 __all__ = [
     "METRICS",
@@ -18,6 +18,7 @@ __all__ = [
     "count_verdicts",
     "exposition",
     "prime_receiver",
+    "prime_registrations",
     "prime_triage",
     "prime_web",
     "prime_worker",

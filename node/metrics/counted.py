@@ -147,6 +147,7 @@ def count_verdicts(report: Report) -> None:
     for one in report.findings:
         for verdict in Verdict:  # all at once: the first reject of a guard that passed is one more, not a first value
             METRICS.guard_verdicts.labels(pipeline=report.pipeline, guard=one.name, verdict=verdict.value)
+        METRICS.holds.labels(state="held", reason=one.name, pipeline=report.pipeline)
         METRICS.guard_verdicts.labels(pipeline=report.pipeline, guard=one.name, verdict=one.verdict.value).inc()
         if one.value is not None:
             METRICS.guard_value.labels(pipeline=report.pipeline, guard=one.name).observe(abs(one.value))

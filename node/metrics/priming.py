@@ -1,6 +1,6 @@
 """Every series from the start, at 0: a rate needs a first value."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from node.metrics.counted import METRICS, REFUSALS
@@ -50,6 +50,14 @@ def prime_worker(destinations: Iterable[str], pipelines: Iterable[str], engines:
         for state, causes in STOPS.items():
             for cause in causes if state is not JobState.DEAD else ():
                 METRICS.holds.labels(state=state.value, reason=cause.value, pipeline=name)
+
+
+def prime_registrations(roles: Mapping[str, Iterable[str]]) -> None:
+    """The same for series that are brought to the grid of another one: their roles by pipeline."""
+    for pipeline, role in ((pipeline, role) for pipeline, some in roles.items() for role in some):
+        METRICS.registration_quality.labels(pipeline=pipeline, role=role)
+        for outcome in ("identity", "header", "moved", "held"):
+            METRICS.registrations.labels(pipeline=pipeline, role=role, outcome=outcome)
 
 
 def prime_triage(scanners: Iterable[str], channels: Iterable[str]) -> None:
