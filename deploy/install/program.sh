@@ -80,7 +80,8 @@ make_user_and_folders() {
     useradd --system --gid "$NAME" --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin "$NAME"
   install -d -m 0755 "$PROGRAM"
   install -d -m 0750 -o root -g "$NAME" "$SETTINGS_FOLDER"
-  install -d -m 0700 -o "$NAME" -g "$NAME" "$STATE" "$BACKUPS"
+  install -d -m 0700 -o "$NAME" -g "$NAME" "$STATE"
+  [ -d "$BACKUPS" ] || install -d -m 0700 -o "$NAME" -g "$NAME" "$BACKUPS" # a share that is mounted there stays as it is
 }
 
 build() {
