@@ -29,14 +29,16 @@ mirror() { # of the system, as apt of this machine has it
 }
 
 make_base() {
-  local base=$cache/$system uri options=()
+  local base=$cache/$system uri options=() script=()
   [ ! -f "$base.complete" ] || return 0
   uri=$(mirror)
   [ -z "${CLEAN_ROOT_KEYRING:-}" ] || options=(--keyring "$CLEAN_ROOT_KEYRING")
+  # Every Ubuntu is made alike; an older debootstrap does not know the newer names.
+  [ -e "/usr/share/debootstrap/scripts/$system" ] || script=(gutsy)
   rm -rf --one-file-system "$base"
   echo "Making a bare $system in $base (once) ..."
   debootstrap --variant=minbase "${options[@]}" --include=systemd,systemd-sysv,dbus,ca-certificates,python3,python3-venv \
-    "$system" "$base" "$uri" >"$base.log" 2>&1 || stop "debootstrap failed: see $base.log"
+    "$system" "$base" "$uri" "${script[@]}" >"$base.log" 2>&1 || stop "debootstrap failed: see $base.log"
   # Ubuntu keeps Orthanc in universe.
   sed -i '/ubuntu/s/ main$/ main universe/' "$base/etc/apt/sources.list"
   # How apt of this machine fetches (proxies, time-outs), if it says.
@@ -50,17 +52,17 @@ make_base() {
 
 make_wheels() { # with pip of this machine, as it is configured, for the Python of the root
   wheels=$cache/wheels-$system
-  local python minor lock=$cache/lock-$system.txt
+  local python minor glibc platforms=("manylinux2014_$(uname -m)") lock=$cache/lock-$system.txt
   minor=$(basename "$(readlink "$cache/$system/usr/bin/python3")")
   python=$repository/.venv/bin/python
   [ -x "$python" ] || python=python3
   git -C "$repository" show "$commit:deploy/lock/runtime.txt" >"$lock"
   ! cmp --silent "$lock" "$wheels/.lock" || return 0
   echo "Fetching the packages of the lock for $minor ..."
+  for glibc in $(seq 5 35); do platforms+=("manylinux_2_${glibc}_$(uname -m)"); done # 35: Ubuntu 22.04, the oldest
   rm -rf "$wheels"
   "$python" -m pip --quiet download --only-binary=:all: --implementation cp --python-version "${minor#python}" \
-    --platform "manylinux2014_$(uname -m)" --platform "manylinux_2_28_$(uname -m)" --platform "manylinux_2_27_$(uname -m)" \
-    --require-hashes --requirement "$lock" --dest "$wheels" >"$wheels.log" 2>&1 ||
+    "${platforms[@]/#/--platform=}" --require-hashes --requirement "$lock" --dest "$wheels" >"$wheels.log" 2>&1 ||
     stop "pip could not fetch what the lock names: see $wheels.log"
   mv "$lock" "$wheels/.lock"
 }
@@ -80,8 +82,7 @@ make_root() { # a copy for this run, with releases as an administrator unpacks t
   cp "$repository/deploy/clean-root/archive.py" "$root/root/"
   [ -z "$series" ] || cp -rL "$series" "$root/root/series"
   # What an administrator tells Orthanc: where the node is.
-  sed -i 's|^  "DicomModalities" : {|&\n    "imaging-node" : ["IMAGING-NODE", "127.0.0.1", 11112],|' "$root/etc/orthanc/orthanc.json"
-  sed -i 's|^    "imaging-node" : \(.*\),$|    "imaging-node" : \1|' "$root/etc/orthanc/orthanc.json"
+  sed -i 's|^  "DicomModalities" : {|&\n    "imaging-node" : ["IMAGING-NODE", "127.0.0.1", 11112]|' "$root/etc/orthanc/orthanc.json"
 }
 
 release() { # folder
