@@ -4,6 +4,7 @@ A graph whose lengths are free runs at two thirds of the speed of one that is co
 comes is compiled once and kept; the newest few.
 """
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -39,6 +40,8 @@ class OvEngine:
 
     def __enter__(self) -> Self:
         data = read_weights(self.spec)
+        # Importing openvino reports to Google if it can import this; None keeps it from that, and it goes on without.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as the import system has it
         try:
             import openvino
         except ImportError as error:

@@ -1,6 +1,8 @@
 """A running node opens and calls what its port sheet says and nothing else, and names no patient where it must not."""
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ import pytest
 from node.demo.phantom import make_series
 from node.papers.connections import connections
 from node.papers.facts import Connections
-from tests.peers import HOST, StoreScp, dcmsend, free_port, wait_until
+from tests.peers import HOST, StoreScp, dcmsend, free_port, wait_until, which_or_skip
 from tests.running_node import AE_TITLE, RunningNode, settings_for
 from tests.system_calls import traced
 
@@ -138,3 +140,28 @@ def test_no_patient_is_named_in_logs_metrics_file_names_or_headers_of_the_record
     words = ["Canary", "CANARY", "4711", "19010203"]
     assert [word for word in words if word in run.log or word in run.page or word in names] == []
     assert [word for word in words[:2] + words[3:] if word.encode() in kept] == []
+
+
+def calls_of(command: list[str], trace: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a command and its children connect to by IP, as strace prints it."""
+    for name in _SILENCING:
+        monkeypatch.delenv(name, raising=False)
+    watched = [which_or_skip("strace"), "-f", "--seccomp-bpf", "-e", "trace=connect", "-o", str(trace), *command]
+    done = subprocess.run(watched, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [line for line in trace.read_text(encoding="utf-8").splitlines() if "sa_family=AF_INET" in line]
+
+
+@pytest.mark.parametrize("backend", ["ort", "openvino"])
+def test_no_library_that_runs_networks_calls_its_makers(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-m", "node", "engines", "verify", "ct_denoise", "--backend", backend]
+
+    assert calls_of(command, tmp_path / "trace", monkeypatch) == []
+
+
+def test_a_call_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", f"import socket; socket.socket().connect_ex(({HOST!r}, {free_port()}))"]
+
+    assert len(calls_of(command, tmp_path / "trace", monkeypatch)) == 1
