@@ -66,7 +66,7 @@ def _live(console: Console, settings: Settings, pipelines: Mapping[str, Pipeline
     with _keys() as keys, Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
         while True:
             facts = look(settings, pipelines, window=window)
-            drawn, due = None, time.monotonic() + every_s
+            drawn, due = None, time.monotonic() + _pause_s(facts, every_s)
             while time.monotonic() < due:
                 if drawn != console.size:
                     drawn = console.size
@@ -81,11 +81,17 @@ def _follow(
     """One picture below the other, on a terminal that cannot move its cursor."""
     with _keys() as keys:
         while True:
-            _print(console, look(settings, pipelines, window=window))
-            due = time.monotonic() + every_s
+            facts = look(settings, pipelines, window=window)
+            _print(console, facts)
+            due = time.monotonic() + _pause_s(facts, every_s)
             while (left := due - time.monotonic()) > 0:
                 if _pressed(keys, min(_LOOK_S, left)):
                     return
+
+
+def _pause_s(facts: Facts, every_s: float) -> float:
+    """A long look back over many jobs takes its time: nine tenths of it belong to the node."""
+    return max(every_s, 9.0 * facts.read_s)
 
 
 def _print(console: Console, facts: Facts) -> None:

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
-from node.records.states import ARRIVED, UNDELIVERED, DispatchState, JobState, SetState
-from node.records.tables import DELIVERIES, DISPATCHES, JOBS, SERIES, SETS
+from node.records import overview
+from node.records.states import UNDELIVERED, DispatchState, JobState, SetState, StopCause
+from node.records.tables import DISPATCHES, JOBS, SETS
 from node.records.worklist_tables import NOTICES, TRIAGES
 
 HOUR_S: Final = 3600.0
 STAGES: Final = ("assemble", "prepare", "infer", "check", "derive", "deliver")
-_WAITING: Final = (JobState.QUEUED, JobState.RELEASED, JobState.RUNNING, JobState.DELIVERING)
 _STOPPED: Final = (JobState.DEAD, JobState.FAILED, JobState.HELD, JobState.PAUSED)
 _MOST: Final = 100_000  # of the newest jobs of a window; more say nothing else about a percentile
 
@@ -51,7 +51,7 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """What is not done, by the stage that it is in. `oldest_s`: for how long the one that waits longest has waited."""
+    """What is not done, by the stage that it is in. `oldest_s`: for how long nothing has happened to one of it."""
 
     stage: str
     count: int
@@ -171,18 +171,12 @@ def _seconds(row: Any) -> dict[str, float]:
 
 def waiting(connection: Connection, *, now: float) -> tuple[Waiting, ...]:
     """What is on its way, in the order of the flow: series that are not complete, sets that wait for routing, jobs."""
-    still_open = select(func.count(), func.min(SERIES.c.first_at)).where(SERIES.c.instances > SERIES.c.frozen)
-    frozen = select(func.count(), func.min(SETS.c.frozen_at)).where(SETS.c.state == SetState.FROZEN)
-    by_stage = select(JOBS.c.stage, func.count(), func.min(JOBS.c.started_at)).where(JOBS.c.state.in_(_WAITING))
-    rows: dict[str, tuple[int, float | None]] = {
-        "assemble": tuple(connection.execute(still_open).one()),
-        "route": tuple(connection.execute(frozen).one()),
-    }
-    for stage, count, since in connection.execute(by_stage.group_by(JOBS.c.stage)).all():
-        known, oldest = rows.get(stage, (0, None))
-        rows[stage] = (known + count, min(since, since if oldest is None else oldest))
+    counts = {"assemble": overview.open_series(connection), "route": overview.sets(connection)[SetState.FROZEN]}
+    for (stage, _), count in overview.queue(connection).items():
+        counts[stage] = counts.get(stage, 0.0) + count
+    oldest = overview.waiting_s(connection, now=now)
     return tuple(
-        Waiting(stage=stage, count=count, oldest_s=_ago(now, since)) for stage, (count, since) in rows.items() if count
+        Waiting(stage=stage, count=int(counts[stage]), oldest_s=oldest[stage]) for stage in oldest if counts.get(stage)
     )
 
 
@@ -202,7 +196,7 @@ def stopped(connection: Connection, *, now: float, window: int) -> tuple[Stopped
                 Stopped(
                     state=str(state),
                     pipeline=pipeline,
-                    cause=cause,
+                    cause=cause or StopCause.UNKNOWN,
                     count=count,
                     job=one.id,
                     reason=one.reason,
@@ -214,18 +208,8 @@ def stopped(connection: Connection, *, now: float, window: int) -> tuple[Stopped
 
 def lines(connection: Connection, *, now: float) -> dict[str, Line]:
     """What waits for which destination."""
-    here = DISPATCHES.c.state == DispatchState.WAITING
-    query = select(DISPATCHES).where(here).order_by(DISPATCHES.c.updated_at)
-    unconfirmed = (
-        select(DELIVERIES.c.destination, func.count())
-        .join(
-            DISPATCHES,
-            (DISPATCHES.c.job_id == DELIVERIES.c.job_id) & (DISPATCHES.c.destination == DELIVERIES.c.destination),
-        )
-        .where(here, DELIVERIES.c.state.not_in(ARRIVED))
-        .group_by(DELIVERIES.c.destination)
-    )
-    instances = {row[0]: int(row[1]) for row in connection.execute(unconfirmed).all()}
+    query = select(DISPATCHES).where(DISPATCHES.c.state == DispatchState.WAITING).order_by(DISPATCHES.c.updated_at)
+    instances = overview.undelivered(connection, ())
     found: dict[str, list[Any]] = {}
     for row in connection.execute(query).all():
         found.setdefault(row.destination, []).append(row)
@@ -233,7 +217,7 @@ def lines(connection: Connection, *, now: float) -> dict[str, Line]:
         name: Line(
             destination=name,
             jobs=len(rows),
-            instances=instances.get(name, 0),
+            instances=int(instances.get(name, 0)),
             oldest_s=_ago(now, min(row.since for row in rows)),
             troubled_s=_ago(now, min((row.since for row in rows if row.trouble), default=None)),
             trouble=next((row.trouble for row in reversed(rows) if row.attempts), ""),
@@ -248,17 +232,16 @@ def triage(connection: Connection, *, now: float, window: int, pipelines: Sequen
     query = select(TRIAGES.c.flag, TRIAGES.c.arrived_at, TRIAGES.c.decided_at).where(TRIAGES.c.decided_at > since)
     rows = connection.execute(query).all()
     flags = [row.flag for row in rows]
-    unmade = select(func.count(), func.min(JOBS.c.started_at)).where(
-        JOBS.c.pipeline.in_(pipelines), JOBS.c.state.in_((JobState.QUEUED, JobState.RUNNING))
+    unmade = select(func.count()).where(
+        JOBS.c.pipeline.in_(pipelines), JOBS.c.state.in_((JobState.QUEUED, JobState.RELEASED, JobState.RUNNING))
     )
     due = select(func.count(), func.min(NOTICES.c.since)).where(NOTICES.c.state.in_(UNDELIVERED))
-    count, oldest = connection.execute(unmade).one()
     untold, first = connection.execute(due).one()
     return Triage(
         verdicts={flag: flags.count(flag) for flag in sorted(set(flags))},
         to_verdict=spread(row.decided_at - row.arrived_at for row in rows),
-        waiting=count,
-        oldest_s=_ago(now, oldest),
+        waiting=connection.execute(unmade).scalar_one(),
+        oldest_s=overview.untriaged_s(connection, pipelines, now=now),
         not_acknowledged=untold,
         oldest_notice_s=_ago(now, first),
     )

@@ -148,7 +148,9 @@ def test_what_waits_is_told_by_stage_with_the_age_of_the_oldest(node: Node) -> N
     node.job("c", arrived=NOW - 12, state="paused", stage="route")  # no stage has it
     with node.records.write() as connection:
         connection.execute(
-            SERIES.insert().values(series_uid="x", study_uid="y", instances=3, frozen=0, first_at=NOW - 7, last_at=NOW)
+            SERIES.insert().values(
+                series_uid="x", study_uid="y", instances=3, frozen=0, first_at=NOW - 7, last_at=NOW - 6
+            )
         )
         connection.exec_driver_sql("UPDATE sets SET state = 'frozen' WHERE id = 'set-c'")
 
@@ -156,9 +158,9 @@ def test_what_waits_is_told_by_stage_with_the_age_of_the_oldest(node: Node) -> N
         found = throughput.waiting(connection, now=NOW)
 
     assert [(one.stage, one.count, one.oldest_s) for one in found] == [
-        ("assemble", 1, 7.0),
+        ("assemble", 1, 6.0),
         ("route", 1, 10.0),
-        ("infer", 2, 50.0),
+        ("infer", 2, 43.0),
     ]
 
 
@@ -212,7 +214,7 @@ def test_triage_tells_verdicts_what_waits_for_one_and_who_was_not_told(node: Nod
         found = throughput.triage(connection, now=NOW, window=1, pipelines=["head-ct-triage"])
 
     assert found.verdicts == {"FLAG_RAISED": 1}
-    assert (found.waiting, found.oldest_s) == (1, 38.0)
+    assert (found.waiting, found.oldest_s) == (1, 40.0)
     assert (found.not_acknowledged, found.oldest_notice_s) == (1, 30.0)
 
 
