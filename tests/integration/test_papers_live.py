@@ -51,7 +51,7 @@ _SILENCING = ("CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "TF_BUILD
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("papers")
-    files = make_series(folder / "phantom", slices=16)
+    files = make_series(folder / "phantom", slices=4)
     for path in files:
         image = pydicom.dcmread(path)
         for keyword, value in CANARY.items():
