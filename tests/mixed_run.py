@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from node import app
 from node.demo.ct_series import Scan, write_ct_series
@@ -102,35 +103,46 @@ def mixed_run(folder: Path, *, rule_files: Sequence[Path] = ()) -> Iterator[Mixe
         node = stack.enter_context(RunningNode(folder, raw))
         ports = [node.settings.page.port]
         prometheus = stack.enter_context(Prometheus(folder / "prometheus", ports=ports, rule_files=rule_files))
-        wait_until("the node was asked twice", lambda: prometheus.instant("count_over_time(up[1m]) > 1"))
-        _everything(node, folder / "scans")
-        enough = time.time() + 2.0
-        wait_until("Prometheus heard of it twice", lambda: prometheus.instant(f"timestamp(up) > {enough}"))
+        _heard(prometheus)
+        _everything(node, prometheus, folder / "scans")
         yield MixedRun(node=node, archive=archive, mirror=mirror, prometheus=prometheus, began=began)
 
 
-def _everything(node: RunningNode, folder: Path) -> None:
-    for files in _series(folder):
-        (sent,) = dcmsend(node.port, files, called=AE_TITLE)
-        assert sent.stored == len(files), sent.output
-    status, said, wrong = cli("backup", "-c", node.file, "--to", folder / "backup")
-    assert status == 0, said + wrong
-    wait_until(f"all of it happened; {node.tail()}", lambda: _happened(node), timeout_s=120, every_s=0.3)
-
-
-def _happened(node: RunningNode) -> bool:
-    jobs = [job for job in node.jobs() if not job["id"].startswith(BEFORE)]
-    return sorted((job["pipeline"], job["state"]) for job in jobs) == EXPECTED
-
-
-def _series(folder: Path) -> Iterator[list[Path]]:
-    """Each series, written as it is asked for."""
+def _everything(node: RunningNode, prometheus: Prometheus, folder: Path) -> None:
     whole = make_volume(slices=SLICES)
-    plain = whole[:, 176:336, 176:336]
+    for files in _series(folder, whole):
+        _send(node, files)
+    # Increases are counted from a first value: the guard that is to reject has passed something before.
+    wait_until(f"a result left; {node.tail()}", lambda: _states(node).count(EXPECTED[0]) == 1, timeout_s=120)
+    _heard(prometheus)
     spoilt = whole[:, 128:384, :256].copy()  # with air on one side, by which the guard knows the scale
     spoilt[SLICES // 2 :] += 25.0
+    _send(node, _ct(folder, "held", spoilt, protocol="DENOISE"))
+    status, said, wrong = cli("backup", "-c", node.file, "--to", folder / "backup")
+    assert status == 0, said + wrong
+    wait_until(f"all of it happened; {node.tail()}", lambda: _states(node) == EXPECTED, timeout_s=120, every_s=0.3)
+    _heard(prometheus)
+
+
+def _send(node: RunningNode, files: Sequence[Path]) -> None:
+    (sent,) = dcmsend(node.port, files, called=AE_TITLE)
+    assert sent.stored == len(files), sent.output
+
+
+def _heard(prometheus: Prometheus) -> None:
+    """Until Prometheus asked twice from now on."""
+    enough = time.time() + 2.0
+    wait_until("Prometheus asked twice", lambda: prometheus.instant(f"timestamp(up) > {enough}"))
+
+
+def _states(node: RunningNode) -> list[tuple[str, str]]:
+    return sorted((job["pipeline"], job["state"]) for job in node.jobs() if not job["id"].startswith(BEFORE))
+
+
+def _series(folder: Path, whole: NDArray[np.float32]) -> Iterator[list[Path]]:
+    """Each series that passes or waits, written as it is asked for."""
+    plain = whole[:, 176:336, 176:336]
     yield _ct(folder, "delivered", plain, protocol="DENOISE")
-    yield _ct(folder, "held", spoilt, protocol="DENOISE")
     yield _ct(folder, "mirrored", plain, protocol="MIRRORED")
     yield _ct(folder, "kernel", plain, protocol="KERNEL", manufacturer="Philips", kernel="UB")
     yield _ct(folder, "head", plain, protocol="HEAD", body_part="HEAD")
@@ -142,7 +154,7 @@ def _series(folder: Path) -> Iterator[list[Path]]:
     yield mr_series.write_mr_series(folder / "alone", head["t2"], alone)
 
 
-def _ct(folder: Path, key: str, voxels: Any, **values: Any) -> list[Path]:
+def _ct(folder: Path, key: str, voxels: NDArray[np.float32], **values: Any) -> list[Path]:
     scan = Scan(key=f"mixed run {key}", patient_name="NOBODY", patient_id="NOBODY", **values)
     return write_ct_series(folder / key, voxels, scan=scan, spacing_mm=(2.0, 0.8, 0.8), first_mm=(-64.0, -64.0, 0.0))
 

@@ -38,6 +38,8 @@ class Board:
         self.image = Image.new("RGB", size, BACK)
         self._draw = ImageDraw.Draw(self.image)
         self._text((GAP, 18), str(board["title"]), 22)
+        for row in (one for one in board["panels"] if one["type"] == "row"):
+            self._text((GAP, 64 + UNIT * row["gridPos"]["y"]), row["title"], 18)
         for panel in panels(board):
             self._panel(panel)
 
@@ -199,7 +201,7 @@ class Board:
         for _, points in found:
             for at, value in points:
                 sums[at] = sums.get(at, 0) + value if stacked else max(sums.get(at, 0), value)
-        most = max([*sums.values(), 1e-9])
+        most = max([*sums.values()]) if any(sums.values()) else 1.0
         tens = 10.0 ** math.floor(math.log10(most))
         return next(step * tens for step in (1, 2, 4, 8, 10) if step * tens >= most)
 
@@ -265,7 +267,7 @@ def said(field: Mapping[str, Any], value: float, *, now: float = 0.0) -> tuple[s
 
 def shade(colour: str, number: int, of: int) -> str:
     """One of several shades of a colour, the first as it is."""
-    part = 1 - 0.6 * number / max(of - 1, 1)
+    part = 1 - 0.5 * number / max(of - 1, 1)
     return "#" + "".join(f"{int(int(colour[at : at + 2], 16) * part):02x}" for at in (1, 3, 5))
 
 

@@ -1,8 +1,8 @@
 """Colours and words for values.
 
-The colours are those of Okabe and Ito, which people with any colour vision tell apart. Orange and vermilion mean that
-somebody has to look; nothing else has them. What is known by name (a pipeline, a modality) has one colour on every
-dashboard; all else are shades of one.
+The colours are those of Okabe and Ito, and two of Tol, which people with any colour vision tell apart. Orange and
+vermilion mean that somebody has to look; nothing else has them. What is known by name (a pipeline, a modality, a stage)
+has one colour on every dashboard; all else are shades of one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ Steps = Sequence[tuple[float, str]]
 Words = Mapping[int, tuple[str, str]]
 
 SKY, BLUE, GREEN, YELLOW, PURPLE, GREY = "#56B4E9", "#0072B2", "#009E73", "#F0E442", "#CC79A7", "#999999"
+WHITE, WINE, SAND = "#FFFFFF", "#882255", "#DDCC77"
 ORANGE, VERMILION = "#E69F00", "#D55E00"
 # Names that the node gives, by what lines are named after.
 COLOURS: Final = {
@@ -24,6 +25,10 @@ COLOURS: Final = {
         "head-ct-triage": PURPLE,
     },
     "{{modality}}": {"CT": SKY, "MR": GREEN, "other": GREY},
+    "{{stage}}": {
+        "receive": GREY, "assemble": BLUE, "route": WINE, "prepare": SKY, "register": SAND, "infer": GREEN,
+        "check": YELLOW, "derive": PURPLE, "deliver": WHITE,
+    },
     "median": {"median": SKY},
     "95th": {"95th": YELLOW},
 }  # fmt: skip

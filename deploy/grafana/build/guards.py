@@ -35,32 +35,42 @@ def _guards() -> Iterator[Panel]:
     )
     yield lines(
         "Share of results rejected or marked, by guard",
-        "Of what each guard judged in the day before. Good: near 0 and level. One that rises: the input changed "
-        "(protocol, scanner, kernel) or the network does worse on it. Run book, ImagingNodeGuardRejecting.",
-        {"{{pipeline}} {{guard}}": _in_a_day('verdict!="pass"') + " / " + _in_a_day()},
+        "Of what each guard judged in the day before; guards that passed everything are left out. Good: near 0 and "
+        "level. One that rises: the input changed (protocol, scanner, kernel) or the network does worse on it. Run "
+        "book, ImagingNodeGuardRejecting.",
+        {"{{pipeline}} {{guard}}": _in_a_day('verdict!="pass"') + " / " + _in_a_day() + " > 0"},
         unit="percentunit",
         limits=((0.3, ORANGE),),
         width=16,
     )
-    yield lines(
-        "What guards measure: median",
-        "Of the day before, each in its own unit and without sign. Good: level. Limits stand in the code of each "
-        "guard and in tests/bench/GUARDS.md.",
+    yield listing(
+        "What guards measured and said, last day",
+        "Of each guard: results judged, the share that it rejected or marked, and the median and 95th percentile of "
+        "what it measured, in its own unit and without sign. Good: as last week, well below what the guard rejects; "
+        "limits stand in tests/bench/GUARDS.md.",
         {
-            "{{pipeline}} {{guard}}": quantile(
-                0.5, "guard_value", "pipeline", "guard", matchers=(PIPELINE,), window="24h"
-            )
+            "Judged": (_in_a_day(), "short"),
+            "Not passed": (_in_a_day('verdict!="pass"') + " / " + _in_a_day(), "percentunit"),
+            "Median": (_measured(0.5), "none"),
+            "95th": (_measured(0.95), "none"),
         },
+        labels={"pipeline": "Pipeline", "guard": "Guard"},
+        steps={"Not passed": ((0, SKY), (0.3, ORANGE))},
+        sort="Not passed",
+        empty="nothing judged",
+        width=24,
+        height=12,
     )
     yield lines(
-        "What guards measure: 95th percentile",
-        "Of the day before. Good: level, well below what the guard rejects.",
-        {
-            "{{pipeline}} {{guard}}": quantile(
-                0.95, "guard_value", "pipeline", "guard", matchers=(PIPELINE,), window="24h"
-            )
-        },
+        "What guards measure: median, over time",
+        "Of the day before, each in its own unit and without sign. Good: level.",
+        {"{{pipeline}} {{guard}}": _measured(0.5)},
+        width=24,
     )
+
+
+def _measured(share: float) -> str:
+    return quantile(share, "guard_value", "pipeline", "guard", matchers=(PIPELINE,), window="24h")
 
 
 def _in_a_day(*matchers: str) -> str:

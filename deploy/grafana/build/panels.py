@@ -213,7 +213,7 @@ def listing(
 ) -> Panel:
     """A table, now: a row for each value of `labels`, a column for each query.
 
-    asked:  expression and unit, by the title of the column
+    asked:  expression and unit, by the title of the column; "none" for what is no count and has no unit
     labels: title of the column, by label
     words:  what stands there for a value, with its colour, by title of the column
     steps:  from which value on a column has which colour
@@ -249,7 +249,7 @@ def listing(
     for name, (_, unit) in asked.items():
         said = [
             dashboard.DynamicConfigValue(id_val="unit", value=unit),
-            dashboard.DynamicConfigValue(id_val="decimals", value=0),
+            dashboard.DynamicConfigValue(id_val="decimals", value=2 if unit == "none" else 0),
         ]
         if words and name in words:
             said += [dashboard.DynamicConfigValue(id_val="mappings", value=[words_of(words[name])]), _TEXT]

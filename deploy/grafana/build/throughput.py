@@ -42,7 +42,7 @@ def _series() -> Iterator[Panel]:
     yield ranking(
         "Delivered in 24 h, by modality and pipeline",
         "Jobs delivered in the last 24 h. Good: what the department expects of a day.",
-        grown(of("series_delivered_total", PIPELINE), "modality", "pipeline", window="24h"),
+        grown(of("series_delivered_total", PIPELINE), "modality", "pipeline", window="24h") + " > 0",
         "{{modality}} {{pipeline}}",
         decimals=0,
     )
