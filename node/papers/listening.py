@@ -66,6 +66,7 @@ def _sender(peer: Peer, listener: Listener, proof: str, settings: Settings) -> C
 def stow(settings: Stow, key: str, whole: Settings) -> Iterator[Listener | Caller]:
     """The STOW-RS listener."""
     secured = settings.tls is not None and settings.tls.ca is not None
+    asked = [*(["certificate"] if secured else []), *(["token"] if any(s.token_file for s in settings.senders) else [])]
     listener = Listener(
         setting=f"{key}.port",
         process="web",
@@ -74,7 +75,7 @@ def stow(settings: Stow, key: str, whole: Settings) -> Iterator[Listener | Calle
         protocol="HTTPS (STOW-RS)" if settings.tls else "HTTP (STOW-RS)",
         security=Security(
             tls=settings.tls.minimum if settings.tls else None,
-            caller="certificate, token" if secured else "token",
+            caller=", ".join(asked) or "nothing",
             called="certificate of the node" if settings.tls else "nothing",
         ),
     )

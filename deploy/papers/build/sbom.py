@@ -40,7 +40,7 @@ def sbom(
 
     wanted: what the node itself asks for, as in pyproject.toml; its extras included
     tables: file name -> SHA-256 of what else the networks need
-    locks:  `digest_of` the packages; it decides the serial number, so that equal locks give equal bytes
+    locks:  `digest_of` the packages
     """
     node = Component(
         type=ComponentType.APPLICATION,
@@ -61,7 +61,6 @@ def sbom(
     system = [_debian(name, entry, known) for name, entry in known.debian.items()]
     bom = Bom(
         components=[*shown.values(), *models.values(), *files, *system],
-        serial_number=uuid.uuid5(_NAMESPACE, locks),
         metadata=BomMetaData(component=node, properties=_properties({"packages-sha256": locks})),
     )
     direct = {canonicalize_name(Requirement(line).name) for line in wanted}
@@ -157,12 +156,13 @@ def _properties(said: dict[str, str]) -> list[Property]:
 
 
 def _finished(raw: dict[str, Any], networks: Sequence[Network]) -> str:
-    """Without the time of writing, and with the model cards, which the library does not know (11.12)."""
-    del raw["metadata"]["timestamp"]
+    """With model cards, which the library (11.12) does not know, no time, and a serial number of the content."""
+    del raw["metadata"]["timestamp"], raw["serialNumber"]
     cards = {f"network/{one.name}": _card(one) for one in networks}
     for component in raw["components"]:
         if card := cards.get(component["bom-ref"]):
             component["modelCard"] = card
+    raw["serialNumber"] = uuid.uuid5(_NAMESPACE, json.dumps(raw, sort_keys=True)).urn
     return json.dumps(raw, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
