@@ -100,10 +100,14 @@ def test_a_node_receives_while_the_server_is_away_and_delivers_when_it_is_back(
             lambda: 'imaging_node_engine_waits_total{engine="ct_denoise"} 1' in node.metrics(),
             timeout_s=90.0,
         )
+        away = 'imaging_node_engine_away{engine="ct_denoise"} 1.0'
+        wait_until("the page says for whom", lambda: away in node.metrics())
         node.stop()  # a job that waits outlives the node
         node.start()
         with KserveServer(repository, port=port):
             node.wait_settled(1)
+            ready = 'imaging_node_engine_ready{engine="ct_denoise"} 1.0'
+            wait_until("the page says that it is back", lambda: ready in node.metrics())
 
         assert [job["state"] for job in node.jobs()] == ["delivered"]
         assert pixels(node.folder / "delivered") == expected

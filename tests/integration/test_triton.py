@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import grpc
@@ -29,8 +29,11 @@ from engines.engine import (
 from engines.export_triton import export, version_number
 from engines.ort import OrtEngine
 from engines.parity import recorded_cases, require
+from engines.pool import EnginePool
 from engines.store import load_spec
 from engines.triton import Tls, TritonEngine
+from node.errors import EngineAway
+from node.stages.infer import Inference
 from tests.kserve_server import KserveServer, Mischief
 from tests.other_engine import other_engine
 
@@ -312,6 +315,24 @@ def test_closing_ends_the_wait_for_a_server_that_is_away(repository: Path) -> No
         assert len(ended) == 1
         with pytest.raises(EngineFailed, match="is not loaded"):
             engine.infer(IMAGE)
+
+
+def test_an_engine_whose_server_went_away_is_known_to_be_back_before_a_job_needs_it(repository: Path) -> None:
+    spec = load_spec("ct_denoise")
+    with KserveServer(repository) as first:
+        pool = EnginePool(lambda one: TritonEngine(one, first.url, wait_s=0.3), budget=1 << 30)
+        with closing(pool):
+            inference = Inference(pool, {spec.name: spec})
+            inference.known_answers()
+            assert inference.away == frozenset()
+            first.stop()
+            with pytest.raises(EngineAway), inference.engine(spec.name) as engine:
+                engine.infer(IMAGE)
+            inference.look_for_the_away()
+            assert inference.away == {spec.name}
+            with KserveServer(repository, port=first.port):
+                inference.look_for_the_away()
+                assert inference.away == frozenset()
 
 
 def test_images_go_past_the_proxies_of_the_environment(
