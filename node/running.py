@@ -1,7 +1,10 @@
 """Which processes of a node use a state folder: each holds a lock there as long as it lives."""
 
+import contextlib
 import fcntl
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from node.errors import BadSetting
@@ -30,6 +33,25 @@ def require_whole(state: Path) -> None:
         raise BadSetting(
             f"A restore into {state} did not come to its end.", fix="Run the same `imaging-node restore` again."
         )
+
+
+@contextlib.contextmanager
+def turn(state: Path, name: str, *, patience_s: float) -> Iterator[None]:
+    """Hold the lock of a command that works on a state folder. Raises BadSetting if another one keeps it so long."""
+    with (state / f"{name}.lock").open("w") as file:
+        give_to_owner(state / f"{name}.lock")
+        until = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise BadSetting(
+                        f"Another process ({name}) works on {state}.", fix="Wait until it has ended."
+                    ) from error
+                time.sleep(0.1)
+        yield
 
 
 def give_to_owner(path: Path) -> None:

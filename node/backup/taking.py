@@ -5,9 +5,7 @@ on the disk before it named them. What is purged in between is left out, and the
 aside, synced, and renamed at the end: what has its name is whole.
 """
 
-import itertools
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -19,9 +17,10 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from node import app, backup, running
-from node.backup import files, manifest, named
+from node import backup, running
+from node.backup import files, manifest, named, place
 from node.backup.manifest import Manifest
+from node.backup.place import identity
 from node.errors import BadSetting, Refuse
 from node.intake.disk import is_full, sync_folder
 from node.log import log
@@ -29,9 +28,8 @@ from node.records import copies, revisions
 from node.records.database import FILE_NAME
 from node.settings import Settings
 
-_PART: Final = ".part"
-_OWNER: Final = "of.json"  # whose unfinished backup it is
 _MARGIN_BYTES: Final = 64 << 20
+_PATIENCE_S: Final = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +57,6 @@ class _Work:
     linked: int = 0
 
 
-def identity(settings: Settings) -> dict[str, str]:
-    """Whose backups belong together."""
-    node = settings.node
-    return {
-        "station_name": node.station_name,
-        "device_serial": node.device_serial,
-        "state": str(node.state.absolute()),
-    }
-
-
 def take(
     settings: Settings,
     settings_file: Path,
@@ -89,61 +77,32 @@ def take(
     state = settings.node.state.absolute()
     if revisions.standing(state).fit is revisions.Fit.NONE:
         raise BadSetting(f"There are no records in {state}.", fix="Start the node once with `imaging-node run`.")
-    place, warnings = _place(state, to)
-    with app.alone(settings, "backup"):
-        running.give_to_owner(state / "backup.lock")
-        _sweep(place, identity(settings))
+    every, warnings = place.prepare(state, to)
+    with running.turn(state, "backup", patience_s=_PATIENCE_S):
+        place.sweep(every, identity(settings))
         taken_at = time.time()
-        folder = _folder(place, taken_at)
-        aside = place / f".{folder.name}{_PART}"
-        before = manifest.newest(place, identity(settings))
-        near = _is_near(state, place)
+        folder = place.free_name(every, taken_at)
+        aside = every / f".{folder.name}{place.PART}"
+        before = manifest.newest(every, identity(settings))
+        near = place.is_near(state, every)
         previous = None if before is None else (before, manifest.read(before))
         work = _Work(state=state, aside=aside, previous=previous, near=near)
-        with _aside(aside, place):
+        with _aside(aside, every):
             aside.mkdir(mode=0o700)
             found = _fill(work, settings, settings_file, taken_at=taken_at, keys=keys, progress=progress)
             found.write(aside)
             files.sync_all(aside)
-            files.own_like(aside, place)
             aside.rename(folder)
-            sync_folder(place)
-        (folder / _OWNER).unlink()
+            sync_folder(every)
+        (folder / place.OWNER).unlink()
         _note(state, taken_at, folder)
-        removed = _thin(place, identity(settings), keep)
+        removed = place.thin(every, identity(settings), keep)
     log.info("backup taken", files=len(found.files), bytes=found.bytes, linked=work.linked, missing=len(found.missing))
     return Taken(folder=folder, found=found, linked=work.linked, removed=removed, warnings=warnings)
 
 
-def _place(state: Path, to: Path) -> tuple[Path, tuple[str, ...]]:
-    place = to.absolute()
-    real, of_state = place.resolve(), state.resolve()
-    if real == of_state or of_state in real.parents:
-        raise BadSetting(f"{to} lies in the node's own folder {state}.", fix="Name a folder on another disk.")
-    try:
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        probe = place / f".{os.getpid()}.probe"
-        probe.touch(mode=0o600)
-        probe.unlink()
-    except OSError as error:
-        raise BadSetting(f"{to} cannot be written: {error.strerror}.", fix="Name another folder.") from error
-    if _is_near(state, place):
-        return place, (f"{place} is on the file system of the node's folder: what takes that disk takes this backup.",)
-    return place, ()
-
-
-def _folder(place: Path, taken_at: float) -> Path:
-    name = f"imaging-node-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(taken_at))}"
-    free = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
-    return next(place / one for one in free if not (place / one).exists())
-
-
-def _is_near(state: Path, place: Path) -> bool:
-    return state.stat().st_dev == place.stat().st_dev
-
-
 @contextmanager
-def _aside(aside: Path, place: Path) -> Iterator[None]:
+def _aside(aside: Path, every: Path) -> Iterator[None]:
     """Nothing of a backup that was not finished stays."""
     try:
         yield
@@ -151,26 +110,10 @@ def _aside(aside: Path, place: Path) -> Iterator[None]:
         shutil.rmtree(aside, ignore_errors=True)
         if isinstance(error, OSError):
             if is_full(error):
-                raise _no_room(place) from error
-            raise BadSetting(f"The backup in {place} failed: {error.strerror}.", fix="Check that disk.") from error
+                raise place.no_room(every) from error
+            at = f" at {error.filename}" if error.filename else ""
+            raise BadSetting(f"The backup in {every} failed{at}: {error.strerror}.", fix="Check that disk.") from error
         raise
-
-
-def _no_room(place: Path, needed: int = 0) -> BadSetting:
-    wanted = f"; this backup needs {(needed >> 20) + 1} MB" if needed else ""
-    return BadSetting(
-        f"{place} has {files.free_bytes(place) >> 20} MB free{wanted}.",
-        fix="Free some, keep fewer backups with --keep, or name another disk. Earlier backups are untouched.",
-    )
-
-
-def _sweep(place: Path, node: dict[str, str]) -> None:
-    """Remove what an interrupted backup of this node left."""
-    for left in place.glob(f".imaging-node-*{_PART}"):
-        with suppress(OSError, ValueError):
-            if json.loads((left / _OWNER).read_text(encoding="utf-8")) == node:
-                shutil.rmtree(left, ignore_errors=True)
-                log.info("an unfinished backup is removed", folder=left.name)
 
 
 def _fill(
@@ -182,7 +125,7 @@ def _fill(
     keys: bool,
     progress: Callable[[int, int], None],
 ) -> Manifest:
-    (work.aside / _OWNER).write_text(json.dumps(identity(settings)), encoding="utf-8")
+    (work.aside / place.OWNER).write_text(json.dumps(identity(settings)), encoding="utf-8")
     records, live = work.aside / manifest.RECORDS, work.state / FILE_NAME
     room = sum(path.stat().st_size for path in work.state.glob(f"{FILE_NAME}*"))
     _require_room(work, room)
@@ -248,7 +191,7 @@ def _new_bytes(work: _Work, wanted: dict[str, str]) -> int:
 
 def _require_room(work: _Work, size: int) -> None:
     if files.free_bytes(work.aside) < size + _MARGIN_BYTES:
-        raise _no_room(work.aside.parent, size + _MARGIN_BYTES)
+        raise place.no_room(work.aside.parent, size + _MARGIN_BYTES)
 
 
 def _earlier(work: _Work, path: str, size: int) -> tuple[Path, str] | None:
@@ -309,15 +252,3 @@ def _note(state: Path, taken_at: float, folder: Path) -> None:
     aside.write_text(json.dumps({"at": taken_at, "folder": str(folder)}), encoding="utf-8")
     running.give_to_owner(aside)
     aside.replace(file)
-
-
-def _thin(place: Path, node: dict[str, str], keep: int | None) -> tuple[str, ...]:
-    if keep is None:
-        return ()
-    old = manifest.every(place, node)[:-keep]
-    for folder in old:
-        gone = folder.with_name(f".{folder.name}{_PART}")
-        (folder / _OWNER).write_text(json.dumps(node), encoding="utf-8")
-        folder.rename(gone)  # not half a backup under its name, however it ends
-        shutil.rmtree(gone, ignore_errors=True)
-    return tuple(folder.name for folder in old)

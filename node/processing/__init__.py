@@ -174,7 +174,8 @@ class Work:
                 )
         self.making.followings.end(job_id)
         self.arrays.clear(job_id)
-        with self.records.read() as connection:
+        with self.records.write() as connection:
+            deliveries.close(connection, job_id, at=self.clock())
             return [
                 (row["destination"], row["run"], row["attempts"] + 1)
                 for row in deliveries.of_job(connection, job_id)

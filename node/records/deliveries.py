@@ -115,9 +115,14 @@ def end(
         .values(state=state, cause=cause if state is DispatchState.DEAD else "", updated_at=at)
     )
     events.add(connection, at=at, kind=state.value, subject=job_id, destination=destination)
+    close(connection, job_id, at=at)
+
+
+def close(connection: Connection, job_id: str, *, at: float) -> None:
+    """End a job whose every dispatch has ended, as the last one did; one that was made again may have none left."""
     query = select(DISPATCHES).where(DISPATCHES.c.job_id == job_id).order_by(DISPATCHES.c.destination)
     rows = connection.execute(query).all()
-    if any(row.state == DispatchState.WAITING for row in rows):
+    if not rows or any(row.state == DispatchState.WAITING for row in rows):
         return
     dead = [row for row in rows if row.state == DispatchState.DEAD]
     reason = "; ".join(f"{row.destination}: {row.trouble}" for row in dead)

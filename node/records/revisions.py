@@ -5,11 +5,9 @@ transaction of SQLite. What they held before stays beside them, as in `records-0
 """
 
 import contextlib
-import fcntl
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -27,6 +25,7 @@ _TRIAL: Final = "records.trial"
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
 _COPIES: Final = 3  # at most so many of the records are on the disk during a change
 _LOCK_S: Final = 60.0
+_DATA_VERSION: Final = "PRAGMA data_version"  # another one after somebody else's commit
 
 
 class Fit(StrEnum):
@@ -101,7 +100,7 @@ def standing(state: Path) -> Standing:
 
 def create(state: Path) -> None:
     """Make empty records where there are none. Twice is once."""
-    with _turn(state):
+    with running.turn(state, "records", patience_s=_LOCK_S):
         file, new = state / FILE_NAME, state / _TRIAL
         if of(file) is not None:
             return
@@ -119,7 +118,7 @@ def trial(state: Path) -> Change:
     raises: BadSetting if the upgrade would fail
     """
     _require_known(state)
-    with _turn(state):
+    with running.turn(state, "records", patience_s=_LOCK_S):
         try:
             return _changed(state, state / FILE_NAME, to=known()[-1])
         finally:
@@ -134,7 +133,7 @@ def upgrade(state: Path) -> Change | None:
     if standing(state).fit is Fit.FITS:
         return None
     _require_known(state)
-    with _turn(state):
+    with running.turn(state, "records", patience_s=_LOCK_S):
         if standing(state).fit is Fit.FITS:  # somebody was faster
             return None
         running.require_stopped(state, "The records are not upgraded")
@@ -161,13 +160,12 @@ def downgrade(state: Path, to: str) -> Change | None:
     if to == found:
         return None
     running.require_stopped(state, "The records are not rolled back")
-    with _turn(state):
-        change = _replace(state, to=to)
-        with contextlib.suppress(FileNotFoundError):
+    with running.turn(state, "records", patience_s=_LOCK_S):
+        with contextlib.suppress(FileNotFoundError):  # first: the worker of either program can do without it
             (state / JOBS_FILE).replace(state / f"{JOBS_FILE}.old")
         for log_file in state.glob(f"{JOBS_FILE}-*"):
             log_file.unlink()
-        return change
+        return _replace(state, to=to)
 
 
 def _require_known(state: Path) -> None:
@@ -181,25 +179,6 @@ def _require_known(state: Path) -> None:
         )
 
 
-@contextlib.contextmanager
-def _turn(state: Path) -> Iterator[None]:
-    """One process at a time changes the tables."""
-    with (state / "records.lock").open("w") as file:
-        running.give_to_owner(state / "records.lock")
-        until = time.monotonic() + _LOCK_S
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    raise BadSetting(
-                        f"Another process changes the records in {state}.", fix="Wait until it has ended."
-                    ) from error
-                time.sleep(0.1)
-        yield
-
-
 def _replace(state: Path, *, to: str) -> Change:
     file, new = state / FILE_NAME, state / _TRIAL
     since = of(file)
@@ -207,11 +186,15 @@ def _replace(state: Path, *, to: str) -> Change:
     aside = old.with_suffix(".part")
     _require_room(state, file)
     try:
-        copies.copy(file, aside)
-        change = _changed(state, aside, to=to)
-        running.give_to_owner(aside)
-        aside.replace(old)
-        copies.sync(state)
+        with closing(sqlite3.connect(file, timeout=_LOCK_S)) as watching:
+            version = watching.execute(_DATA_VERSION).fetchone()
+            copies.copy(file, aside)
+            change = _changed(state, aside, to=to)
+            if watching.execute(_DATA_VERSION).fetchone() != version:
+                raise BadSetting("A command wrote to the records meanwhile.", fix="Nothing was changed; repeat this.")
+            running.give_to_owner(aside)
+            aside.replace(old)
+            copies.sync(state)
         copies.put_back(new, file)
     except sqlite3.Error as error:
         raise BadSetting(

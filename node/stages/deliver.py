@@ -56,9 +56,8 @@ class _Outcome:
     reached:  somebody answered
     after_s:  the destination asks for so long a pause
     proof_s:  all was taken, and the destination is to vouch for it within so many seconds
-    unproven: it has not, and is not asked any more
-    withheld: the destination does not say that it takes such images
-    in_doubt: the destination may have it since before a restore, and cannot be asked
+    given_up: at once, and why: the destination vouches for nothing, does not say that it takes such images, or may
+              have them since before a restore and cannot be asked
     """
 
     number: int
@@ -67,9 +66,7 @@ class _Outcome:
     reached: bool = True
     after_s: float = 0.0
     proof_s: float | None = None
-    unproven: bool = False
-    withheld: bool = False
-    in_doubt: bool = False
+    given_up: StopCause | None = None
 
 
 class Deliverer:
@@ -110,11 +107,11 @@ class Deliverer:
         try:
             if not settings.synthetic and self._synthesis(self._consignment(job_id, name).pipeline):
                 # The job may be older than the setting; what nobody agreed to never leaves (NETWORKS D6).
-                outcome = replace(outcome, trouble=_WITHHELD, withheld=True)
+                outcome = replace(outcome, trouble=_WITHHELD, given_up=StopCause.WITHHELD)
             else:
                 outcome = self._deliver(job_id, settings, outcome)
         except _InDoubt:
-            outcome = replace(outcome, trouble=_IN_DOUBT, in_doubt=True)
+            outcome = replace(outcome, trouble=_IN_DOUBT, given_up=StopCause.IN_DOUBT)
         except Unreachable as error:
             METRICS.destination_up.labels(destination=name).set(0)
             outcome = _Outcome(number=number, trouble=error.message, reached=False)
@@ -133,11 +130,9 @@ class Deliverer:
     def _note(self, job_id: str, settings: Destination, dispatch: dict[str, Any], outcome: "_Outcome") -> Attempt:
         now, name = self._clock(), settings.name
         trouble, refused = outcome.trouble, outcome.refused
-        state, pause_s, cause = DispatchState.DELIVERED, outcome.proof_s, StopCause.UNPROVEN
-        if outcome.unproven or outcome.withheld or outcome.in_doubt:
+        state, pause_s, cause = DispatchState.DELIVERED, outcome.proof_s, outcome.given_up or StopCause.UNKNOWN
+        if outcome.given_up is not None:
             state, pause_s = DispatchState.DEAD, None
-            cause = StopCause.WITHHELD if outcome.withheld else StopCause.UNPROVEN
-            cause = StopCause.IN_DOUBT if outcome.in_doubt else cause
         elif pause_s is not None:
             state = DispatchState.WAITING
         elif trouble:
@@ -173,8 +168,8 @@ class Deliverer:
         if proof is None:
             return outcome
         standing = proof.stand(self._consignment(job_id, settings.name))
-        unproven = standing.pause_s is None and bool(standing.trouble)
-        return replace(outcome, trouble=standing.trouble, proof_s=standing.pause_s, unproven=unproven)
+        given_up = StopCause.UNPROVEN if standing.pause_s is None and standing.trouble else None
+        return replace(outcome, trouble=standing.trouble, proof_s=standing.pause_s, given_up=given_up)
 
     def _send(self, job_id: str, settings: Destination, form: str, parcels: list[Parcel]) -> None:
         if self._clock() < self._silent_until.get(settings.name, 0.0):

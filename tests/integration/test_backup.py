@@ -60,7 +60,7 @@ def test_there_is_no_last_success_before_the_first_one(tmp_path: Path) -> None:
 
 
 def test_a_second_one_takes_room_only_for_what_is_new(node: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.backup.taking._is_near", lambda state, place: False)  # as on another disk
+    monkeypatch.setattr("node.backup.place.is_near", lambda state, where: False)  # as on another disk
     first, second = node.take(), node.take()
 
     assert (first.linked, second.linked) == (0, SLICES + 1)
@@ -97,7 +97,7 @@ def test_the_same_disk_is_warned_of_and_the_nodes_own_folder_refused(node: Kept)
 def test_a_disk_without_room_is_seen_before_and_while_it_is_written(
     node: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.backup.taking._is_near", lambda state, place: False)
+    monkeypatch.setattr("node.backup.place.is_near", lambda state, where: False)
     with monkeypatch.context() as patch:
         patch.setattr(files, "free_bytes", lambda folder: 1 << 20)
         with pytest.raises(BadSetting, match=r"has 1 MB free; this backup needs 6\d MB\. Free some, keep fewer"):
@@ -120,8 +120,8 @@ def test_one_that_was_killed_is_none_and_the_next_one_clears_it(node: Kept) -> N
         connection.exec_driver_sql("UPDATE instances SET file = 'x/y'")
     (node.state / "spool" / "in" / "x" / "x").unlink()
     script = (
-        "import sys\nfrom pathlib import Path\nfrom node.backup import taking\nfrom node.settings import load\n"
-        "taking._is_near = lambda state, place: False\n"
+        "import sys\nfrom pathlib import Path\nfrom node.backup import place, taking\nfrom node.settings import load\n"
+        "place.is_near = lambda state, where: False\n"
         "taking.take(load(Path(sys.argv[1])), Path(sys.argv[1]), Path(sys.argv[2]))"
     )
     with subprocess.Popen([sys.executable, "-c", script, node.file, node.place]) as process:

@@ -1,4 +1,4 @@
-"""A real node that is sent to all the time is backed up, killed, deleted, restored: nothing is missing, nothing twice."""
+"""A real node under load is backed up, killed, deleted, restored: nothing is missing and nothing arrives twice."""
 
 import os
 import shutil
@@ -79,8 +79,10 @@ def test_a_node_under_load_comes_back_from_its_backup(tmp_path: Path) -> None:
             assert {job["state"] for job in node.jobs()} == {"delivered"}
             assert len(archive.kept()) == SERIES * SLICES
             assert sorted(archive.asked()) == sorted(archive.kept()), "an object was sent twice"
-    series = {str(pydicom.dcmread(path, stop_before_pixels=True).SeriesInstanceUID) for path in archive.kept().values()}
-    assert len(series) == SERIES
+    delivered = {
+        str(pydicom.dcmread(path, stop_before_pixels=True).SeriesInstanceUID) for path in archive.kept().values()
+    }
+    assert len(delivered) == SERIES
 
 
 def take_as_it_is(records: Records, series_uid: str) -> None:
