@@ -1,6 +1,7 @@
 """What is counted from the records: each series once, whatever runs twice, labels of closed sets, in time."""
 
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,8 +18,8 @@ from node.metrics import exposition
 from node.page.engine_files import EngineFiles
 from node.page.levels import Levels, Site
 from node.page.processes import usage
-from node.records import deliveries, jobs, overview
-from node.records.database import Records, migrate
+from node.records import deliveries, jobs, overview, turnarounds
+from node.records.database import FILE_NAME, Records, migrate
 from node.records.states import DispatchState, JobState, StopCause
 from node.records.tables import DISPATCHES, JOBS, SERIES, SETS
 from node.spool import Spool
@@ -26,6 +27,7 @@ from tests.other_engine import other_engine
 
 NOW = 10_000.0
 PIPELINE = "ct-denoise"
+FORMER = Path(__file__).parents[1] / "data" / "records-0006.sql"  # written by a node of before
 
 
 @pytest.fixture
@@ -146,6 +148,25 @@ def test_what_waits_is_as_old_as_it_is(records: Records) -> None:
         assert overview.untriaged_s(connection, [], now=NOW) == 1000.0
         assert overview.untriaged_s(connection, [PIPELINE], now=NOW) == NOW, "a job without a verdict, since its slices"
         assert overview.untriaged_s(connection, [], now=500.0) == 0.0, "a clock that was set back"
+
+
+def test_what_a_former_version_made_is_counted_too(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.executescript(FORMER.read_text(encoding="utf-8"))
+    migrate(tmp_path)
+    with closing(Records(tmp_path)) as records, records.read() as connection:
+        rows = connection.execute(select(JOBS, SETS.c.last_received_at).join(SETS, SETS.c.id == JOBS.c.set_id)).all()
+        found, came = turnarounds.every(connection), overview.received(connection)
+    made = [row for row in rows if row.state == "delivered"]
+
+    assert rows
+    assert [(row.modality, row.arrived_at) for row in rows] == [("CT", row.last_received_at) for row in rows]
+    assert [row.delivered_at > row.arrived_at for row in made] == [True] * len(made)
+    assert sum(sum(counts) for counts, _ in found.values()) == len(made)
+    assert sum(seconds for _, seconds in found.values()) == pytest.approx(
+        sum(row.delivered_at - row.arrived_at for row in made)
+    )
+    assert came["CT"] == len({row.set_id for row in rows})
 
 
 def test_an_engine_is_ready_only_while_its_files_are_what_was_sealed(tmp_path: Path) -> None:
