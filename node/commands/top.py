@@ -7,7 +7,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,10 +18,9 @@ from rich.console import Console
 from rich.live import Live
 
 from node import app
-from node.settings import Settings, load
-from node.top.facts import Facts, look
+from node.settings import load
+from node.top.facts import Facts, Watch
 from node.top.picture import Paper, picture
-from pipelines.pipeline import Pipeline
 
 _LOOK_S: Final = 0.1  # at keys and the size of the terminal
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -33,8 +32,7 @@ class _Ended(Exception):
 
 def once(settings_file: Path, *, window: int) -> dict[str, Any]:
     """The facts of one moment, for JSON."""
-    settings = load(settings_file)
-    facts = look(settings, app.pipelines_of(settings), window=window)
+    facts = _watch(settings_file).look(window=window)
     return {**asdict(facts), "runs": facts.runs}
 
 
@@ -44,28 +42,32 @@ def top(settings_file: Path, *, every_s: float, window: int, single: bool) -> No
     every_s: between looks
     single:  one picture; also where standard output is no terminal
     """
-    settings = load(settings_file)
-    pipelines = app.pipelines_of(settings)
+    watch = _watch(settings_file)
     console = Console(highlight=False)
     try:
         with _ending_on_signals():
             if single or not console.is_terminal:
-                _print(console, look(settings, pipelines, window=window))
+                _print(console, watch.look(window=window))
             elif console.is_dumb_terminal:
-                _follow(console, settings, pipelines, every_s, window)
+                _follow(console, watch, every_s, window)
             else:
-                _live(console, settings, pipelines, every_s, window)
+                _live(console, watch, every_s, window)
     except _Ended:
         pass
     except BrokenPipeError:  # whoever read has enough; nothing more is to be written, at the end of the process either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _live(console: Console, settings: Settings, pipelines: Mapping[str, Pipeline], every_s: float, window: int) -> None:
+def _watch(settings_file: Path) -> Watch:
+    settings = load(settings_file)
+    return Watch(settings, app.pipelines_of(settings))
+
+
+def _live(console: Console, watch: Watch, every_s: float, window: int) -> None:
     """The whole screen, drawn again after every look and when its size changes."""
     with _keys() as keys, Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
         while True:
-            facts = look(settings, pipelines, window=window)
+            facts = watch.look(window=window)
             drawn, due = None, time.monotonic() + _pause_s(facts, every_s)
             while time.monotonic() < due:
                 if drawn != console.size:
@@ -75,13 +77,11 @@ def _live(console: Console, settings: Settings, pipelines: Mapping[str, Pipeline
                     return
 
 
-def _follow(
-    console: Console, settings: Settings, pipelines: Mapping[str, Pipeline], every_s: float, window: int
-) -> None:
+def _follow(console: Console, watch: Watch, every_s: float, window: int) -> None:
     """One picture below the other, on a terminal that cannot move its cursor."""
     with _keys() as keys:
         while True:
-            facts = look(settings, pipelines, window=window)
+            facts = watch.look(window=window)
             _print(console, facts)
             due = time.monotonic() + _pause_s(facts, every_s)
             while (left := due - time.monotonic()) > 0:

@@ -13,9 +13,11 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy import Connection
 
 from node import app, signs
 from node.errors import BadSetting
+from node.page.engine_files import EngineFiles
 from node.receiver.ports import part_name
 from node.records import notices, pauses, throughput
 from node.records.pauses import Pause
@@ -25,7 +27,7 @@ from node.settings import Settings
 from node.spool import Spool
 from pipelines.pipeline import Pipeline
 
-_GAUGES: Final = {"imaging_node_destination_up": "destination", "imaging_node_engine_ready": "engine"}
+_UP: Final = "imaging_node_destination_up"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,8 @@ class Facts:
 
     at:            seconds since the epoch
     window:        hours that are looked back
-    engines_off:   names, or a number of them where the worker says no more
+    engines_off:   their files are not what was sealed, or they missed their known answers
+    engines_away:  the server that runs them does not answer
     alarms:        notices that nobody acknowledged in time, by channel
     disk_free:     bytes; None where the folder is not there
     work:          None where the records cannot be read; `trouble` says why
@@ -81,6 +84,7 @@ class Facts:
     window: int
     parts: tuple[Part, ...]
     engines_off: tuple[str, ...]
+    engines_away: tuple[str, ...]
     destinations: tuple[Destination, ...]
     alarms: dict[str, int]
     disk_free: int | None
@@ -99,52 +103,65 @@ class Facts:
     def serves(self) -> bool:
         """Whether nothing keeps the node from taking and making what it should."""
         room = self.disk_free is not None and self.disk_free >= self.disk_reserve and not self.disk_failed
-        return room and not self.engines_off and all(part.alive for part in self.parts)
+        return room and not self.engines_off and not self.engines_away and all(part.alive for part in self.parts)
 
 
-def look(settings: Settings, pipelines: Mapping[str, Pipeline], *, window: int, now: float | None = None) -> Facts:
-    """One look at a node, running or not. `now`: seconds since the epoch; the clock's if it is not given."""
-    began, at = time.perf_counter(), time.time() if now is None else now
-    state = settings.node.state.absolute()
-    gauges = _gauges(app.metrics_folder(settings))
-    parts = _parts(settings, state, at)
-    alive = any(part.alive for part in parts)
-    triages = [name for name, one in pipelines.items() if one.triage is not None]
-    work, lines, late, trouble = None, {}, {}, ""
-    try:
-        with reading(state) as connection:
-            work = Work(
-                received=throughput.received(connection, now=at, window=window),
-                made=throughput.made(connection, now=at, window=window),
-                waiting=throughput.waiting(connection, now=at),
-                stopped=throughput.stopped(connection, now=at, window=window),
-                paused=tuple(pauses.every(connection)),
-                triage=throughput.triage(connection, now=at, window=window, pipelines=triages) if triages else None,
-            )
-            lines = throughput.lines(connection, now=at)
-            late = {channel: count for channel, count in notices.alarms(connection).items() if count}
-    except BadSetting as error:
-        trouble = str(error)
-    spool = app.spool_of(settings)
-    return Facts(
-        at=at,
-        version=version("imaging-node"),
-        ae_title=settings.receiver.ae_title,
-        window=window,
-        parts=parts,
-        engines_off=_engines_off(settings, gauges) if alive else (),
-        destinations=tuple(
-            _destination(one.name, lines.get(one.name), gauges.get(("destination", one.name)) if alive else None)
-            for one in settings.destinations
-        ),
-        alarms=late,
-        disk_free=_free(spool),
-        disk_reserve=spool.reserve_bytes,
-        disk_failed=spool.has_failed(),
-        work=work,
-        trouble=trouble,
-        read_s=time.perf_counter() - began,
-    )
+class Watch:
+    """Looks at one node, again and again.
+
+    pipelines: those that its rules name
+    """
+
+    def __init__(self, settings: Settings, pipelines: Mapping[str, Pipeline]) -> None:
+        self._settings, self._state = settings, settings.node.state.absolute()
+        self._triages = [name for name, one in pipelines.items() if one.triage is not None]
+        self._engine_files = EngineFiles({one.engine for one in pipelines.values()}, settings.engines.folder)
+
+    def look(self, *, window: int, now: float | None = None) -> Facts:
+        """One look, whether the node runs or not. `now`: seconds since the epoch; the clock's if it is not given."""
+        began, at = time.perf_counter(), time.time() if now is None else now
+        settings, spool = self._settings, app.spool_of(self._settings)
+        parts, worker = _parts(settings, self._state, at), signs.last(self._state, "worker", now=at)
+        up = _up(app.metrics_folder(settings)) if any(part.alive for part in parts) else {}
+        whole = self._engine_files.whole()
+        work, lines, late, trouble = None, {}, {}, ""
+        try:
+            with reading(self._state) as connection:
+                work = self._work(connection, at, window)
+                lines = throughput.lines(connection, now=at)
+                late = {channel: count for channel, count in notices.alarms(connection).items() if count}
+        except BadSetting as error:
+            trouble = str(error)
+        return Facts(
+            at=at,
+            version=version("imaging-node"),
+            ae_title=settings.receiver.ae_title,
+            window=window,
+            parts=parts,
+            engines_off=tuple(name for name, fine in whole.items() if not fine or worker.get(signs.engine_off(name))),
+            engines_away=tuple(name for name in whole if worker.get(signs.engine_away(name))),
+            destinations=tuple(
+                _destination(one.name, lines.get(one.name), up.get(one.name)) for one in settings.destinations
+            ),
+            alarms=late,
+            disk_free=_free(spool),
+            disk_reserve=spool.reserve_bytes,
+            disk_failed=spool.has_failed(),
+            work=work,
+            trouble=trouble,
+            read_s=time.perf_counter() - began,
+        )
+
+    def _work(self, connection: Connection, at: float, window: int) -> Work:
+        triages = self._triages
+        return Work(
+            received=throughput.received(connection, now=at, window=window),
+            made=throughput.made(connection, now=at, window=window),
+            waiting=throughput.waiting(connection, now=at),
+            stopped=throughput.stopped(connection, now=at, window=window),
+            paused=tuple(pauses.every(connection)),
+            triage=throughput.triage(connection, now=at, window=window, pipelines=triages) if triages else None,
+        )
 
 
 def _parts(settings: Settings, state: Path, at: float) -> tuple[Part, ...]:
@@ -162,23 +179,18 @@ def _seen(state: Path, name: str, at: float) -> float | None:
         return None
 
 
-def _engines_off(settings: Settings, gauges: Mapping[tuple[str, str], float]) -> tuple[str, ...]:
-    named = tuple(sorted(name for (what, name), value in gauges.items() if what == "engine" and value == 0))
-    count = signs.last(settings.node.state, "worker").get("engines_off", 0)
-    return named if named or not count else (f"{count} of them",)
-
-
-def _destination(name: str, line: throughput.Line | None, gauge: float | None) -> Destination:
-    troubled = line is not None and bool(line.trouble)
-    up = None if gauge is None else gauge > 0
+def _destination(name: str, line: throughput.Line | None, answered: float | None) -> Destination:
+    up = None if answered is None else answered > 0
+    if line is None:
+        return Destination(name=name, up=up, down_s=0.0, jobs=0, instances=0, oldest_s=0.0, trouble="")
     return Destination(
         name=name,
         up=up,
-        down_s=line.troubled_s if line is not None and troubled else 0.0,
-        jobs=line.jobs if line is not None else 0,
-        instances=line.instances if line is not None else 0,
-        oldest_s=line.oldest_s if line is not None else 0.0,
-        trouble=line.trouble if line is not None else "",
+        down_s=line.troubled_s if line.trouble else 0.0,
+        jobs=line.jobs,
+        instances=line.instances,
+        oldest_s=line.oldest_s,
+        trouble=line.trouble,
     )
 
 
@@ -189,14 +201,12 @@ def _free(spool: Spool) -> int | None:
         return None
 
 
-def _gauges(folder: Path) -> dict[tuple[str, str], float]:
-    """What the running processes say of destinations and engines, from the files in which they count."""
+def _up(folder: Path) -> dict[str, float]:
+    """Which destinations answered last, from the files in which the running processes count."""
     if not os.access(folder, os.R_OK):
         return {}
     collector = MultiProcessCollector(CollectorRegistry(), path=str(folder))  # type: ignore[no-untyped-call]
-    found: dict[tuple[str, str], float] = {}
-    for metric in collector.collect():  # type: ignore[no-untyped-call]
-        if metric.name in _GAUGES:
-            label = _GAUGES[metric.name]
-            found |= {(label, sample.labels[label]): sample.value for sample in metric.samples}
-    return found
+    collected = collector.collect()  # type: ignore[no-untyped-call]
+    return {
+        one.labels["destination"]: one.value for metric in collected if metric.name == _UP for one in metric.samples
+    }

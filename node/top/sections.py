@@ -35,9 +35,7 @@ def warnings(facts: Facts) -> list[Text]:
     """What has to be seen before everything else."""
     found = []
     if not facts.runs:
-        found.append(
-            Text("It does not run; these are its records. Start it: systemctl start imaging-node", style=_BAD)
-        )
+        found.append(Text("It does not run; these are its records. Start it: systemctl start imaging-node", style=_BAD))
     if facts.trouble:
         found.append(Text(facts.trouble, style=_BAD))
     if facts.disk_failed:
@@ -64,6 +62,8 @@ def parts(facts: Facts, width: int, plain: bool) -> Section:
             words.append(Text(f"{part.name} DOWN{seen}", style=_BAD))
     if facts.engines_off:
         words.append(Text(f"engines OFF: {', '.join(facts.engines_off)}", style=_BAD))
+    if facts.engines_away:
+        words.append(Text(f"engines AWAY: {', '.join(facts.engines_away)}", style=_BAD))
     lines = _flow("parts", words, width).lines
     return Section(lines=(*lines, _disk(facts)), least=len(lines) + 1)
 
