@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from node.demo.phantom import make_series
 from node.errors import BadSetting
 from node.records import copies, deliveries, kept, revisions, unfinished
 from node.records.database import FILE_NAME, Records, migrate
+from node.records.tables import EVENTS
 from node.records.worklist_tables import ALL
 from node.worker import Worker
 from tests.running_node import cli, settings_for, write_toml
@@ -171,7 +172,7 @@ def test_without_room_for_copies_nothing_is_begun(old: Path, monkeypatch: pytest
     assert revisions.of(old / FILE_NAME) == "0006"
 
 
-def test_what_was_under_way_goes_on_after_a_roll_back_and_an_upgrade(tmp_path: Path) -> None:
+def test_what_was_under_way_goes_on_or_begins_anew_and_is_made_once(tmp_path: Path) -> None:
     files = make_series(tmp_path / "scan", slices=4, seed=1)
     with site(tmp_path) as node:
         state = node.settings.node.state.absolute()
@@ -181,18 +182,51 @@ def test_what_was_under_way_goes_on_after_a_roll_back_and_an_upgrade(tmp_path: P
         with Worker(node.settings) as worker:
             while not any(job["state"] == "running" for job in node.jobs()):
                 worker.tick()
-        with node.records.write() as connection:  # as if it had been killed there, and its workflow were of no use
+        with Worker(node.settings):  # as after a restart: its workflow is there, and goes on
+            assert begun_anew(node.records) == []
+
+        (state / revisions.JOBS_FILE).unlink()
+        with node.records.write() as connection:  # and now nobody knows of it but the records
+            connection.exec_driver_sql("UPDATE jobs SET state = 'running'")
+        with Worker(node.settings) as worker:
+            assert begun_anew(node.records) == ["no workflow"]
+            node.until_settled(worker, 1)
+
+        with node.records.write() as connection:  # it was made and has arrived, and the end of it was not noted
             connection.exec_driver_sql("UPDATE jobs SET state = 'running'")
         node.records.close()
-
         revisions.downgrade(state, "0006")
         assert not (state / revisions.JOBS_FILE).exists()
         migrate(state)
 
         with Worker(node.settings) as worker:
             node.until_settled(worker, 1)
+        assert begun_anew(node.records) == ["no workflow", "rolled back"]
         assert [job["state"] for job in node.jobs()] == ["delivered"]
         assert len(list(node.delivered.rglob("*.dcm"))) == 4
+
+
+def begun_anew(records: Records) -> list[str]:
+    """Why sets were begun anew, in order."""
+    with records.read() as connection:
+        found = connection.execute(select(EVENTS.c.detail).where(EVENTS.c.kind == "begun anew").order_by(EVENTS.c.id))
+        return [detail["why"] for detail in found.scalars().all()]
+
+
+def test_what_a_command_writes_during_a_change_is_not_lost(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = revisions._changed
+
+    def beside(state: Path, source: Path, *, to: str) -> revisions.Change:
+        with closing(Records(old)) as records, records.write() as connection:
+            connection.exec_driver_sql("UPDATE jobs SET reason = 'decided meanwhile'")
+        return changed(state, source, to=to)
+
+    monkeypatch.setattr(revisions, "_changed", beside)
+
+    with pytest.raises(BadSetting, match=r"A command wrote to the records meanwhile\. Nothing was changed"):
+        migrate(old)
+    assert revisions.of(old / FILE_NAME) == "0006"
+    assert sorted(path.name for path in old.glob("records[.-]*")) == ["records.lock", FILE_NAME]
 
 
 def test_commands_say_whether_the_records_fit(old: Path) -> None:
