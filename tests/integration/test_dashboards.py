@@ -7,7 +7,7 @@ import pytest
 
 from tests.dashboards import filled, queries
 from tests.mixed_run import MixedRun, mixed_run
-from tests.peers import which_or_skip
+from tests.peers import wait_until, which_or_skip
 from tests.prometheus_server import says_something
 from tests.scaled_rules import scaled
 
@@ -65,5 +65,5 @@ def test_the_glance_answers_what_waits_what_failed_and_why(run: MixedRun) -> Non
     assert {destination: up for (destination,), up in rows("Destinations").items()} == {"archive": 1, "mirror": 0}
     assert rows("Destinations", "B")[("mirror",)] == 16
     assert rows("What waits, and where")[("deliver",)] == 1
-    assert ("ImagingNodeDestinationDown", "page") in rows("Alerts")
+    wait_until("the alert is in the list", lambda: ("ImagingNodeDestinationDown", "page") in rows("Alerts"))
     assert rows("Stopped now")[()] == sum(failed.values())

@@ -15,10 +15,8 @@ from engines.store import load_spec
 from node import settings
 from node.__main__ import app as command_line
 from node.metrics import METRICS
-from node.page.levels import Levels, Site
-from node.records.database import Records, migrate
-from node.spool import Spool
 from pipelines import SHIPPED
+from tests.dashboards import metrics_of_the_node
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -150,16 +148,9 @@ def test_every_command_of_a_group_is_in_the_readme() -> None:
 
 
 def test_every_metric_is_in_the_readme(tmp_path: Path) -> None:
-    migrate(tmp_path)
-    spool = Spool(tmp_path, reserve_bytes=0)
-    spool.prepare()
-    records = Records(tmp_path)
-    names = [level.name for level in Levels(records, spool, tmp_path, Site()).read()]
-    records.close()
-    for metric in vars(METRICS).values():
-        (family,) = metric.describe()
-        assert family.name.startswith("imaging_node_")
-        names.append(family.name.removeprefix("imaging_node_") + ("_total" if family.type == "counter" else ""))
+    full = list(metrics_of_the_node(tmp_path))
+    assert [name for name in full if not name.startswith("imaging_node_")] == []
+    names = [name.removeprefix("imaging_node_") for name in full]
 
     assert [name for name in names if f"`{name}`" not in README] == []
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| [\w, ]*\| ", README.split("## Metrics")[1], re.MULTILINE)

@@ -6,7 +6,7 @@ from typing import Final
 from deploy.grafana.build.colours import BLUE, FLAWS, GREEN, ORANGE, SKY, VERMILION
 from deploy.grafana.build.glance import STOPPED
 from deploy.grafana.build.panels import Panel, figure, heat_map, lines, listing, ranking
-from deploy.grafana.build.queries import PIPELINE, buckets, grown, least, most, of, quantile
+from deploy.grafana.build.queries import PIPELINE, buckets, grown, least, measured, most, of, quantile
 
 TITLE: Final = "Imaging node: guards and engines"
 SAYS: Final = (
@@ -50,9 +50,9 @@ def _guards() -> Iterator[Panel]:
         "limits stand in tests/bench/GUARDS.md.",
         {
             "Judged": (_in_a_day(), "short"),
-            "Not passed": (_in_a_day('verdict!="pass"') + " / " + _in_a_day(), "percentunit"),
-            "Median": (_measured(0.5), "none"),
-            "95th": (_measured(0.95), "none"),
+            "Not passed": (measured(_in_a_day('verdict!="pass"') + " / " + _in_a_day()), "percentunit"),
+            "Median": (_quantile(0.5), "none"),
+            "95th": (_quantile(0.95), "none"),
         },
         labels={"pipeline": "Pipeline", "guard": "Guard"},
         steps={"Not passed": ((0, SKY), (0.3, ORANGE))},
@@ -64,12 +64,12 @@ def _guards() -> Iterator[Panel]:
     yield lines(
         "What guards measure: median, over time",
         "Of the day before, each in its own unit and without sign. Good: level.",
-        {"{{pipeline}} {{guard}}": _measured(0.5)},
+        {"{{pipeline}} {{guard}}": _quantile(0.5)},
         width=24,
     )
 
 
-def _measured(share: float) -> str:
+def _quantile(share: float) -> str:
     return quantile(share, "guard_value", "pipeline", "guard", matchers=(PIPELINE,), window="24h")
 
 

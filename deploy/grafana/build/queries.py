@@ -48,15 +48,20 @@ def per_second(counter: str, *by: str, window: str = "5m") -> str:
 
 
 def quantile(share: float, name: str, *by: str, matchers: tuple[str, ...] = (), window: str = "1h") -> str:
-    """The value that `share` of what a histogram measured in the window stayed below. NaN if it measured nothing."""
+    """The value that `share` of what a histogram measured in the window stayed below; nothing without any."""
     inside = total(f"rate({of(name + '_bucket', *matchers)}[{window}])", "le", *by)
-    return f"histogram_quantile({share:g}, {inside})"
+    return measured(f"histogram_quantile({share:g}, {inside})")
 
 
 def mean(name: str, *by: str, matchers: tuple[str, ...] = (), window: str = "1h") -> str:
-    """The mean of what a histogram measured in the window. NaN if it measured nothing."""
+    """The mean of what a histogram measured in the window; nothing if it measured nothing."""
     above, below = (total(f"rate({of(name + end, *matchers)}[{window}])", *by) for end in ("_sum", "_count"))
-    return f"{above} / {below}"
+    return measured(f"{above} / {below}")
+
+
+def measured(expression: str) -> str:
+    """Without values that are no numbers, which a panel would show as NaN in large letters."""
+    return f"{expression} >= 0"
 
 
 def buckets(name: str, *matchers: str) -> str:

@@ -6,7 +6,19 @@ from typing import Final
 from deploy.grafana.build.colours import BLUE, GREEN, ORANGE, VERMILION
 from deploy.grafana.build.glance import HOURLY, LEFT
 from deploy.grafana.build.panels import Panel, figure, heat_map, lines, ranking
-from deploy.grafana.build.queries import PIPELINE, buckets, grown, mean, most, of, per_second, quantile, recorded, total
+from deploy.grafana.build.queries import (
+    PIPELINE,
+    buckets,
+    grown,
+    mean,
+    measured,
+    most,
+    of,
+    per_second,
+    quantile,
+    recorded,
+    total,
+)
 
 TITLE: Final = "Imaging node: throughput and turnaround"
 SAYS: Final = "How much each stage and pipeline does, and where the time between arrival and delivery goes."
@@ -68,13 +80,13 @@ def _turnaround() -> Iterator[Panel]:
         "Median, by pipeline",
         "Half of the jobs of the hour before took less, from the last slice in to the last result confirmed "
         "everywhere. Good: level. A slow destination lifts it for all pipelines, an engine for one.",
-        {"{{pipeline}}": most(recorded("pipeline:imaging_node_turnaround_seconds:p50_1h", PIPELINE), "pipeline")},
+        {"{{pipeline}}": _usual("p50_1h")},
         unit="s",
     )
     yield lines(
         "95th percentile, by pipeline",
         "95 of 100 jobs of the hour before took less. Good: below 15 minutes. Run book, ImagingNodeTurnaroundSlow.",
-        {"{{pipeline}}": most(recorded("pipeline:imaging_node_turnaround_seconds:p95_1h", PIPELINE), "pipeline")},
+        {"{{pipeline}}": _usual("p95_1h")},
         unit="s",
     )
     yield heat_map(
@@ -92,6 +104,10 @@ def _turnaround() -> Iterator[Panel]:
     )
 
 
+def _usual(share: str) -> str:
+    return measured(most(recorded(f"pipeline:imaging_node_turnaround_seconds:{share}", PIPELINE), "pipeline"))
+
+
 def _stages() -> Iterator[Panel]:
     yield lines(
         "Mean seconds of a stage",
@@ -102,7 +118,7 @@ def _stages() -> Iterator[Panel]:
     yield lines(
         "95th percentile of a stage",
         "Over the hour before. Good: level. receive above a second: the disk is slow; deliver: a destination is.",
-        {"{{stage}}": most(recorded("stage_pipeline:imaging_node_stage_seconds:p95_1h", PIPELINE), "stage")},
+        {"{{stage}}": measured(most(recorded("stage_pipeline:imaging_node_stage_seconds:p95_1h", PIPELINE), "stage"))},
         unit="s",
     )
     yield heat_map(
