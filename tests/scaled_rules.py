@@ -22,7 +22,7 @@ _SHORTEST_REACH_S: Final = 5.0  # a rate needs two looks, a second apart
 
 
 def scaled(into: Path, *, lasting: float = 1 / 120, reach: float = 1 / 1080) -> list[Path]:
-    """Write them; returns the files, without that of the site, which each site writes itself.
+    """Write them; returns the files. Without that of the site, which each site writes itself.
 
     lasting, reach: what durations are multiplied with
     """

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import yaml
@@ -23,7 +23,7 @@ from node.demo.phantom import make_series
 from tests import scaled_rules
 from tests.alertmanager_server import SETTINGS, Alertmanager
 from tests.other_engine import other_engine
-from tests.peers import StoreScp, dcmsend, wait_until
+from tests.peers import HOST, StoreScp, dcmsend, wait_until
 from tests.prometheus_server import Prometheus
 from tests.running_node import AE_TITLE, RunningNode, _children, settings_for
 from tests.series import with_header
@@ -69,14 +69,22 @@ class Site:
             assert self.ringing() == wanted
 
 
-def rules_of(folder: Path) -> list[Path]:
-    """The rules in short, and what this site chooses: its archive is slow by design, and it works at no fixed hours."""
-    own = folder / "site.yml"
-    chosen = {"turnaround_limit_seconds": "vector(3600)", "working_hours": "vector(0)"}
+def watch(folder: Path, *, node: int, alertmanager: int) -> Prometheus:
+    """Prometheus with the settings of deploy/prometheus, asking every second; `node`, `alertmanager`: their ports."""
+    made = Prometheus(folder, ports=[])
+    settings = yaml.safe_load((scaled_rules.RULES.parent / "prometheus.yml").read_text(encoding="utf-8"))
+    settings["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    made.settings.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    scaled_rules.scaled(folder / "rules")
+    chosen = {"turnaround_limit_seconds": "vector(3600)", "working_hours": "vector(0)"}  # what this site chooses
     rules = [{"record": f"imaging_node:{name}", "expr": value} for name, value in chosen.items()]
-    made = scaled_rules.scaled(folder)
-    own.write_text(yaml.safe_dump({"groups": [{"name": "site", "rules": rules}]}), encoding="utf-8")
-    return [own, *made]
+    own = {"groups": [{"name": "site", "rules": rules}]}
+    (folder / "rules" / scaled_rules.SITE).write_text(yaml.safe_dump(own), encoding="utf-8")
+    (folder / "targets").mkdir()
+    for name, port in (("imaging-node", node), ("alertmanager", alertmanager)):
+        targets = [{"targets": [f"{HOST}:{port}"]}]
+        (folder / "targets" / f"{name}.yml").write_text(yaml.safe_dump(targets), encoding="utf-8")
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +100,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         raw["node"]["disk_reserve_mb"] = int((free - spare) / LOW) >> 20
         alertmanager = stack.enter_context(Alertmanager(folder / "alertmanager"))
         node = stack.enter_context(RunningNode(folder, raw))
-        prometheus = Prometheus(
-            folder / "prometheus", ports=[node.settings.page.port], rule_files=rules_of(folder / "rules")
+        prometheus = stack.enter_context(
+            watch(folder / "prometheus", node=node.settings.page.port, alertmanager=alertmanager.port)
         )
-        settings: dict[str, Any] = yaml.safe_load(prometheus.settings.read_text(encoding="utf-8"))
-        at = [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager.port}"]}]}]
-        settings["alerting"] = {"alertmanagers": at}
-        prometheus.settings.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        stack.enter_context(prometheus)
         yield Site(
             folder=folder,
             node=node,

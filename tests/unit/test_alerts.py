@@ -57,6 +57,16 @@ def test_promtool_takes_rules_and_settings() -> None:
     assert f"SUCCESS: {len(ALERTS)} rules found" in said
 
 
+@pytest.mark.parametrize("folder", [PROMETHEUS, DEPLOY / "containers"], ids=["bare", "composed"])
+def test_settings_find_whom_to_ask(folder: Path) -> None:
+    settings = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
+    asked = [*settings["scrape_configs"], *settings["alerting"]["alertmanagers"]]
+    patterns = {pattern for one in asked for found in one.get("file_sd_configs", []) for pattern in found["files"]}
+
+    assert patterns == {"targets/imaging-node*.yml", "targets/alertmanager*.yml"}
+    assert [pattern for pattern in patterns if not list(folder.glob(pattern))] == []
+
+
 def test_amtool_takes_the_settings_and_tells_a_page_from_a_ticket() -> None:
     run("amtool", "check-config", SETTINGS)
     for severity, receiver in (("page", "on-call"), ("ticket", "ticket")):
