@@ -1,8 +1,8 @@
 """A site where everything happens in half a minute, for tests of what monitoring shows.
 
-A node with all of its processes and the pipelines that ship; a history of verdicts; series that are delivered, held by
-a guard, refused, wait for another, or wait for a destination that is down; a triage whose RIS is told; a certificate; a
-backup. Prometheus asks every second.
+A node with all of its processes and four of the pipelines that ship; a history of verdicts; series that are delivered,
+held by a guard, wait for others of their study, or wait for a destination that is down; a triage whose RIS is told; a
+certificate; a backup. Prometheus asks every second.
 """
 
 import time
