@@ -38,12 +38,14 @@ binds=()
 pip_settings=()
 
 use_index() { # pip in the machine asks whom pip of this machine asks: its environment, its files, its local folders
-  local name file word
+  local name file word files=()
   for name in $(compgen -e | grep -E '^(PIP_|SSL_CERT|REQUESTS_CA)' || true); do pip_settings+=("$name=${!name}"); done
-  for file in /etc/pip.conf ~/.config/pip/pip.conf ~/.pip/pip.conf; do
-    [ ! -f "$file" ] || cat "$file"
-  done >"$root/etc/pip.conf"
-  for word in $(printf '%s\n' "${pip_settings[@]}" | cat - "$root/etc/pip.conf" | grep -oE '(file://)?/[^ ,]+' || true); do
+  for file in etc/pip.conf root/.config/pip/pip.conf root/.pip/pip.conf; do
+    [ -f "/$file" ] || continue
+    files+=("/$file")
+    install -D -m 0644 "/$file" "$root/$file"
+  done
+  for word in $(printf '%s\n' "${pip_settings[@]}" | cat - "${files[@]}" | grep -oE '(file://)?/[^ ,]+' || true); do
     word=${word#file://}
     if [ -e "$word" ] && [[ $word != /etc/ssl/* ]]; then binds+=("--bind-ro=$word"); fi
   done

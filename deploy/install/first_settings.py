@@ -82,7 +82,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     for option in ("--pacs", "--ae-title", "--state"):
         parser.add_argument(option, required=True)
-    parser.add_argument("--plain", choices=("yes", "no"), default="no")
+    parser.add_argument("--plain", choices=("yes", "no"), required=True)
     asked = parser.parse_args()
     try:
         text = first_settings(pacs=asked.pacs, ae_title=asked.ae_title, state=asked.state, plain=asked.plain == "yes")

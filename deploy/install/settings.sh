@@ -8,6 +8,12 @@ require_settings_options() {
   if [ -z "$pacs" ] && [ "$ask" = no ] && [ "$plain" = yes ]; then
     stop "--plain is about first settings, which --pacs asks for." "Give both, or set receiver.plain in $SETTINGS."
   fi
+  # Before minutes of work; first_settings.py looks at it closely.
+  [ -z "$pacs" ] || [ -e "$SETTINGS" ] || [[ $pacs =~ ^[^@]{1,16}@.+:[0-9]+$ ]] ||
+    stop "--pacs $pacs is no archive." "Write title, address and port: --pacs PACS@10.0.0.5:104."
+  [ -z "$pacs" ] || [ -e "$SETTINGS" ] || [ "$plain" = yes ] || [[ $pacs =~ @(127\.|\[::1\]) ]] ||
+    stop "With --pacs alone images would travel without encryption." \
+      "Add --plain if that network is closed; or leave --pacs out and fill [receiver.tls] in $SETTINGS."
 }
 
 ask_for_settings() {
@@ -18,6 +24,7 @@ ask_for_settings() {
   title=${answer:-$title}
   read -r -p "Is the network between them closed, so that DICOM may go unencrypted? [y/N] " answer
   if [[ $answer == [yY]* ]]; then plain=yes; fi
+  require_settings_options
 }
 
 first_settings() { # after the program is there: it is what knows whether settings are good
@@ -26,7 +33,7 @@ first_settings() { # after the program is there: it is what knows whether settin
     [ -z "$pacs" ] || say "$SETTINGS is there and stays as it is; --pacs, --ae-title and --plain are not used."
   elif [ -n "$pacs" ]; then
     write_settings "$PROGRAM/$target/bin/python" "$source/deploy/install/first_settings.py" \
-      --pacs "$pacs" --ae-title "$title" --state "$STATE" ${plain:+--plain "$plain"}
+      --pacs "$pacs" --ae-title "$title" --state "$STATE" --plain "$plain"
     ready=yes
     say "Wrote $SETTINGS."
   else

@@ -25,7 +25,9 @@ def _caged(*options: str, before: str = "true") -> subprocess.CompletedProcess[s
     """The script as root in a mount namespace. before: a command in it, run first"""
     command = ["unshare", "--mount", "bash", "-c", _CAGE, "cage", str(SCRIPT), *options]
     environment = {**os.environ, "BEFORE": before, "LC_ALL": "C"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
 
 
 def _may_unshare() -> bool:
@@ -106,6 +108,23 @@ def test_without_systemd_nothing_is_half_installed():
     assert done.returncode == 1
     assert "systemd does not run this machine" in done.stderr
     assert "Fix: --no-start" in done.stderr
+
+
+@caged
+@pytest.mark.parametrize(
+    ("options", "fix"),
+    [
+        (["--pacs", "10.0.0.5:104", "--plain"], "PACS@10.0.0.5:104"),
+        (["--pacs", "PACS@10.0.0.5:104"], "Add --plain if that network is closed"),
+        (["--plain"], "Give both"),
+        (["--ask"], "Give --pacs"),
+    ],
+)
+def test_first_settings_that_cannot_be_are_met_before_minutes_of_work(options, fix):
+    done = _caged(*options)
+
+    assert done.returncode == 1
+    assert fix in done.stderr.partition("Fix: ")[2]
 
 
 @caged
