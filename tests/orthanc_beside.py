@@ -6,6 +6,7 @@ from typing import Any
 
 from orthanc_api_client import OrthancApiClient
 
+from tests.authority import Signed
 from tests.peers import HOST, Orthanc, Peer, free_port, which_or_skip
 
 FOLDER = Path(__file__).parents[1] / "deploy" / "orthanc"
@@ -18,17 +19,29 @@ SENDER = "CT1"
 class Beside(Orthanc):
     """Orthanc beside a node. `variables` may be changed before it is started again."""
 
-    def __init__(self, folder: Path, *, node_port: int, stow_port: int, way: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        node_port: int,
+        stow_port: int,
+        way: str,
+        aet: str = "ORTHANC",
+        tls: Signed | None = None,
+    ) -> None:
+        """tls: DICOM goes over TLS both ways; the settings file's lines on it are then in force."""
         Peer.__init__(self, folder)
         for plugin in ("libOrthancDicomWeb.so", "libOrthancPython.so"):
             which_or_skip(str(PLUGINS / plugin))
-        self.aet = "ORTHANC"
+        self.aet = aet
         self.http_port = free_port()
         self.url = f"http://{HOST}:{self.http_port}/"
         self.dicomweb_url = f"{self.url}dicom-web"
         self.api = OrthancApiClient(self.url, user="admin", pwd=PASSWORD)
-        self.settings = FOLDER / "orthanc.json"
+        self.settings = FOLDER / "orthanc.json" if tls is None else _with_tls(folder / "orthanc.json", tls)
         self.variables = {
+            "ORTHANC_AET": aet,
+            "NODE_DICOM_TLS": "false" if tls is None else "true",
             "ORTHANC_STORAGE": folder / "storage",
             "ORTHANC_PLUGINS": PLUGINS,
             "ORTHANC_SCRIPT": FOLDER / "to_the_node.py",
@@ -75,6 +88,21 @@ class Beside(Orthanc):
     def version(self) -> tuple[int, ...]:
         """As in (1, 10, 1)."""
         return tuple(int(number) for number in self.get("system")["Version"].split("."))
+
+
+def _with_tls(file: Path, tls: Signed) -> Path:
+    text = (FOLDER / "orthanc.json").read_text(encoding="utf-8")
+    lines = {
+        '// "DicomTlsEnabled"': '"DicomTlsEnabled"',
+        '// "DicomTlsCertificate" : "/etc/orthanc/orthanc.pem"': f'"DicomTlsCertificate" : "{tls.certificate}"',
+        '// "DicomTlsPrivateKey" : "/etc/orthanc/orthanc.key"': f'"DicomTlsPrivateKey" : "{tls.key}"',
+        '// "DicomTlsTrustedCertificates" : "/etc/orthanc/ca.pem"': f'"DicomTlsTrustedCertificates" : "{tls.ca}"',
+    }
+    for line, said in lines.items():
+        assert text.count(line) == 1, line
+        text = text.replace(line, said)
+    file.write_text(text, encoding="utf-8")
+    return file
 
 
 def _uid(series: dict[str, Any]) -> str:

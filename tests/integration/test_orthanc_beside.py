@@ -20,6 +20,7 @@ from node.demo.ct_series import uid
 from node.demo.phantom import make_series
 from node.worklist.objects.rejection import write_rejection
 from tests import dicom_phantom, triage_phantom
+from tests.authority import Authority
 from tests.orthanc_beside import NODE_PASSWORD, SENDER, STOW_TOKEN, Beside
 from tests.peers import HOST, dcmsend, free_port, run_tool, wait_until
 from tests.running_node import RunningNode, settings_for
@@ -40,6 +41,7 @@ class Way:
 
 WAYS = {
     "dicom": Way(title="ORTHANC", compressor=("dcmcjpls",), character_set="\\ISO 2022 IR 87", name="山田^太郎"),
+    "tls": Way(title="ORTHANC-TLS", compressor=("dcmconv", "+ti"), character_set="ISO_IR 192", name="Ångström^Ðóra"),
     "dicomweb": Way(title="WEB-ORTHANC", compressor=("dcmcjpeg",), character_set="ISO_IR 126", name="Διον^Ερμης"),
     "rest": Way(title="REST-ORTHANC", compressor=("dcmcrle",), character_set="GB18030", name="Wang^XiaoDong=王^小东"),
 }
@@ -47,9 +49,8 @@ WAYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One way with its Orthanc. `kept`: digests of the source's files in Orthanc while the node was still down."""
+    """One Orthanc, and what it was sent. `kept`: digests of the source's files in Orthanc while the node was down."""
 
-    way: str
     orthanc: Beside
     node: RunningNode
     files: list[Path]
@@ -71,8 +72,13 @@ class Case:
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Case]]:
     """A series becomes stable while the node is down, Orthanc is killed over it, and the node comes up after that."""
     folder = tmp_path_factory.mktemp("beside")
-    port, stow_port = free_port(), free_port()
-    orthancs = {way: Beside(folder / way, node_port=port, stow_port=stow_port, way=way) for way in WAYS}
+    port, tls_port, stow_port = free_port(), free_port(), free_port()
+    authority = Authority(folder / "ca")
+    own, peer = authority.sign("node"), authority.sign("orthanc")
+    orthancs = {way: Beside(folder / way, node_port=port, stow_port=stow_port, way=way) for way in WAYS if way != "tls"}
+    orthancs["tls"] = Beside(
+        folder / "tls", node_port=tls_port, stow_port=stow_port, way="dicom", aet=WAYS["tls"].title, tls=peer
+    )
     with ExitStack() as stack, ThreadPoolExecutor() as together:
         for orthanc in orthancs.values():
             stack.callback(orthanc.stop)
@@ -83,12 +89,15 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Case]]
             send(orthanc, sent[way])
         for way, orthanc in orthancs.items():
             wait_until("it was tried", lambda o=orthanc, w=way: o.stands()["sent" if w == "rest" else "trouble"])
-        node = RunningNode(folder, settings(folder, orthancs, port=port, stow_port=stow_port))
+        raw = settings(folder, orthancs, port=port, stow_port=stow_port)
+        tls = {"certificate": str(own.certificate), "key": str(own.key), "ca": str(own.ca)}
+        raw["receiver"]["tls"] = {"port": tls_port, **tls}
+        raw["destinations"][1]["tls"] = tls
+        node = RunningNode(folder, raw)
         made = {}
         for way, orthanc in orthancs.items():
             source = str(pydicom.dcmread(sent[way][0], stop_before_pixels=True).SeriesInstanceUID)
             made[way] = Case(
-                way=way,
                 orthanc=orthanc,
                 node=node,
                 files=sent[way],
@@ -108,7 +117,11 @@ def case(request: pytest.FixtureRequest, cases: dict[str, Case]) -> Case:
 
 
 def send(orthanc: Beside, files: list[Path]) -> None:
-    (said,) = dcmsend(orthanc.port, files, called="ORTHANC", calling=SENDER)
+    if orthanc.variables["NODE_DICOM_TLS"] == "true":  # its port is for TLS only, then
+        for path in files:
+            orthanc.api.upload_file(str(path))
+        return
+    (said,) = dcmsend(orthanc.port, files, called=orthanc.aet, calling=SENDER)
     assert said.stored == len(files), said.output[-2000:]
 
 
@@ -125,10 +138,13 @@ def settings(folder: Path, orthancs: dict[str, Beside], *, port: int, stow_port:
         path.chmod(0o600)
     patience = {"connect_timeout_s": 5.0, "response_timeout_s": 20.0, "probe_s": 1.0, "retry_longest_s": 2.0}
     raw = settings_for(folder, port=port)
-    raw["peers"] = [{"name": "orthanc", "ae_title": "ORTHANC", "addresses": ["127.0.0.0/8"]}]
+    raw["peers"] = [
+        {"name": "plain", "ae_title": "ORTHANC", "addresses": ["127.0.0.0/8"]},
+        {"name": "tls", "ae_title": WAYS["tls"].title, "addresses": ["127.0.0.0/8"], "subject": "orthanc"},
+    ]
     raw["destinations"] = [
-        {"kind": "dicom", "name": "dicom", "ae_title": "ORTHANC", "host": HOST, "port": orthancs["dicom"].port,
-         "commitment": "ask", **patience},
+        *({"kind": "dicom", "name": way, "ae_title": WAYS[way].title, "host": HOST, "port": orthancs[way].port,
+           "commitment": "ask", **patience} for way in ("dicom", "tls")),
         {"kind": "dicomweb", "name": "dicomweb", "url": orthancs["dicomweb"].dicomweb_url,
          "password_file": str(password), **patience},
         {"kind": "orthanc", "name": "rest", "url": rest_url, "password_file": str(password), **patience},
@@ -182,7 +198,7 @@ def test_a_series_goes_there_and_its_result_comes_back(case: Case) -> None:
     said = orthanc.metadata("series", result["ID"])
     assert json.loads(said["ImagingNodeMade"])["network"] == "ct_denoise"
     assert "ImagingNodeSent" not in said
-    assert json.loads(orthanc.metadata("series", case.series_id)["ImagingNodeSent"])["way"] == case.way
+    assert json.loads(orthanc.metadata("series", case.series_id)["ImagingNodeSent"])["way"] == orthanc.stands()["way"]
     assert "ai-no-result" not in orthanc.labels("series", case.series_id)
 
 
@@ -266,7 +282,7 @@ def test_a_flag_labels_the_study_until_it_is_withdrawn(cases: dict[str, Case], t
 def test_nobody_without_a_password_gets_in(case: Case) -> None:
     for path in ("system", "imaging-node", "dicom-web/studies"):
         assert requests.get(case.orthanc.url + path, timeout=10).status_code == 401
-    (said,) = dcmsend(case.orthanc.port, case.files[:1], called="ORTHANC", calling="STRANGER")
+    (said,) = dcmsend(case.orthanc.port, case.files[:1], called=case.orthanc.aet, calling="STRANGER")
     assert not said.stored
 
 

@@ -91,7 +91,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 self._turn()
-                if not self._pause_s:
+                if not self._pause_s and all(one.not_before <= time.monotonic() for one in self._open.values()):
                     self._trouble = ""
             except Exception as error:  # noqa: BLE001  one answer must not end it; the same is tried again
                 self._hindered(f"{type(error).__name__}: {error}")
@@ -107,7 +107,9 @@ class Worker:
         if self._at < 0:
             self._begin()
         while self._again:
-            self._open[self._again.pop()] = Series(since=self._at + 1, wanted=True, afresh=True)
+            one = self._open.setdefault(self._again.pop(), Series(since=self._at + 1))
+            one.wanted = one.afresh = True
+            one.not_before = 0.0
         while not self._read() and not self._stop.is_set():
             pass
         for series_id, one in list(self._open.items()):
