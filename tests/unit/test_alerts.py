@@ -63,7 +63,7 @@ def test_settings_find_whom_to_ask(folder: Path) -> None:
     asked = [*settings["scrape_configs"], *settings["alerting"]["alertmanagers"]]
     patterns = {pattern for one in asked for found in one.get("file_sd_configs", []) for pattern in found["files"]}
 
-    assert patterns == {"targets/imaging-node*.yml", "targets/alertmanager*.yml"}
+    assert patterns == {f"targets/{name}*.yml" for name in ("imaging-node", "alertmanager", "dcgm-exporter")}
     assert [pattern for pattern in patterns if not list(folder.glob(pattern))] == []
 
 
