@@ -29,6 +29,8 @@ COLOURS: Final = {
         "receive": GREY, "assemble": BLUE, "route": WINE, "prepare": SKY, "register": SAND, "infer": GREEN,
         "check": YELLOW, "derive": PURPLE, "deliver": WHITE,
     },
+    "{{flag}}": {"FLAG_NOT_RAISED": SKY, "FLAG_RAISED": YELLOW, "NOT_ANALYSABLE": GREY},
+    "{{verdict}}": {"pass": SKY, "caution": ORANGE, "reject": VERMILION},
     "median": {"median": SKY},
     "95th": {"95th": YELLOW},
 }  # fmt: skip

@@ -49,7 +49,7 @@ def _guards() -> Iterator[Panel]:
         "what it measured, in its own unit and without sign. Good: as last week, well below what the guard rejects; "
         "limits stand in tests/bench/GUARDS.md.",
         {
-            "Judged": (_in_a_day(), "short"),
+            "Judged": (_in_a_day() + " > 0", "short"),
             "Not passed": (measured(_in_a_day('verdict!="pass"') + " / " + _in_a_day()), "percentunit"),
             "Median": (_quantile(0.5), "none"),
             "95th": (_quantile(0.95), "none"),
@@ -102,7 +102,7 @@ def _stopped() -> Iterator[Panel]:
         "Stops per day, by reason",
         "Jobs that were held, refused or failed in the 24 h before. Good: level and few. One reason that rises: run "
         "book, ImagingNodeJobsHeld and ImagingNodeJobsFailed.",
-        {"{{state}}: {{reason}}": grown(of("holds_total", PIPELINE), "state", "reason", window="24h")},
+        {"{{state}}: {{reason}}": grown(of("holds_total", PIPELINE), "state", "reason", window="24h") + " > 0"},
         shade=ORANGE,
         width=10,
     )

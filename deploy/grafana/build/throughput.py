@@ -187,7 +187,7 @@ def _receiving() -> Iterator[Panel]:
         "Instances answered per minute, by status",
         "0x0000 is success. Good: nothing else. 0xa700: no room on the disk, senders try again; 0xc001: the UID was "
         "taken by another image. Run book, ImagingNodeStoreFailing.",
-        {"{{status}}": f"60 * {per_second(of('instances_received_total'), 'status')}"},
+        {"{{status}}": f"60 * {per_second(of('instances_received_total'), 'status')} > 0"},
         width=10,
     )
     yield lines(
