@@ -10,14 +10,15 @@ repository=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=deploy/containers/try/images.sh
 . "$repository/deploy/containers/try/images.sh"
 
-stand_in() { # name, commands in it, entrypoint, packages
-  local name=localhost/imaging-node-try-$1:$system commands=$2 entrypoint=$3 container
+stand_in() { # name, entrypoint, command at the end, packages of Debian
+  local name=localhost/imaging-node-try-$1:$system entrypoint=$2 command=$3 container
   shift 3
   if image_is_there "$name"; then return; fi
-  image_of_packages "$name-bare" "$@"
-  container=$(buildah from "$name-bare")
-  buildah run --isolation chroot "$container" -- sh -c "$commands"
-  buildah config --entrypoint "$entrypoint" "$container"
+  echo "Making $name: Debian $system with $* ..."
+  container=$(buildah from "$BASE")
+  buildah run --isolation chroot "$container" -- sh -c "apt-get update && DEBIAN_FRONTEND=noninteractive \
+    apt-get install --yes --no-install-recommends $* && $command" >"$cache/packages.log" 2>&1 || stop "See $cache/packages.log"
+  buildah config --cmd "" --entrypoint "$entrypoint" "$container"
   buildah commit --quiet --rm "$container" "$name" >/dev/null
 }
 
@@ -48,10 +49,9 @@ green() { compose exec -T node imaging-node check --local; }
 
 require_engine docker-compose curl
 make_image
-stand_in orthanc 'mkdir -p /var/lib/orthanc/db && ln -s plugins /usr/share/orthanc/plugins-available' '' \
-  orthanc orthanc-dicomweb orthanc-python python3
-stand_in prometheus 'install -d -o 65534 -g 65534 /prometheus' '["/usr/bin/prometheus"]' prometheus wget
-stand_in alertmanager 'install -d -o 65534 -g 65534 /alertmanager' '["/usr/bin/prometheus-alertmanager"]' \
+stand_in orthanc '[]' 'ln -s plugins /usr/share/orthanc/plugins-available' orthanc orthanc-dicomweb orthanc-python python3
+stand_in prometheus '["/usr/bin/prometheus"]' 'install -d -o 65534 -g 65534 /prometheus' prometheus wget
+stand_in alertmanager '["/usr/bin/prometheus-alertmanager"]' 'install -d -o 65534 -g 65534 /alertmanager' \
   prometheus-alertmanager wget
 "$here/prepare.sh"
 
