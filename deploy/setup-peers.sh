@@ -9,6 +9,7 @@ peers=(
   "dcmsend:dcmtk:sending and receiving with DCMTK"
   "Orthanc:orthanc:delivery to a real archive"
   "/usr/share/orthanc/plugins/libOrthancDicomWeb.so:orthanc-dicomweb:DICOMweb with a real archive"
+  "/usr/share/orthanc/plugins/libOrthancPython.so:orthanc-python:an Orthanc that sends by itself"
   "dciodvfy:dicom3tools:validity of the derived objects"
   "gdcmconv:libgdcm-tools:pixel values next to GDCM's"
   "opj_decompress:libopenjp2-tools:pixel values next to OpenJPEG's"

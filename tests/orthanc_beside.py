@@ -7,10 +7,10 @@ from typing import Any
 from orthanc_api_client import OrthancApiClient
 
 from tests.authority import Signed
-from tests.peers import HOST, Orthanc, Peer, free_port, which_or_skip
+from tests.peers import DICOMWEB_PLUGIN, HOST, PYTHON_PLUGIN, Orthanc, Peer, free_port, which_or_skip
 
 FOLDER = Path(__file__).parents[1] / "deploy" / "orthanc"
-PLUGINS = Path(os.environ.get("ORTHANC_PLUGINS", "/usr/share/orthanc/plugins"))  # of another Orthanc, first in PATH
+PLUGINS = Path(os.environ.get("ORTHANC_PLUGINS", Path(PYTHON_PLUGIN).parent))  # set for another Orthanc, first in PATH
 PASSWORD, NODE_PASSWORD = "only-for-tests-a", "only-for-tests-n"
 STOW_TOKEN = "0123456789abcdef0123456789abcdef"
 SENDER = "CT1"
@@ -31,8 +31,8 @@ class Beside(Orthanc):
     ) -> None:
         """tls: DICOM goes over TLS both ways; the settings file's lines on it are then in force."""
         Peer.__init__(self, folder)
-        for plugin in ("libOrthancDicomWeb.so", "libOrthancPython.so"):
-            which_or_skip(str(PLUGINS / plugin))
+        for plugin in (DICOMWEB_PLUGIN, PYTHON_PLUGIN):
+            which_or_skip(str(PLUGINS / Path(plugin).name))
         self.aet = aet
         self.http_port = free_port()
         self.url = f"http://{HOST}:{self.http_port}/"

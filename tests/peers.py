@@ -22,6 +22,7 @@ from orthanc_api_client import OrthancApiClient
 
 HOST = "127.0.0.1"
 DICOMWEB_PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
+PYTHON_PLUGIN = "/usr/share/orthanc/plugins/libOrthancPython.so"
 PACKAGES = {
     "Orthanc": "orthanc",
     "dcentvfy": "dicom3tools",
@@ -47,6 +48,7 @@ PACKAGES = {
     "storescu": "dcmtk",
     "strace": "strace",
     DICOMWEB_PLUGIN: "orthanc-dicomweb",
+    PYTHON_PLUGIN: "orthanc-python",
 }
 
 

@@ -4,6 +4,7 @@ An Orthanc for each way and one node: what comes to it goes back the same way, b
 """
 
 import json
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -284,6 +285,14 @@ def test_nobody_without_a_password_gets_in(case: Case) -> None:
         assert requests.get(case.orthanc.url + path, timeout=10).status_code == 401
     (said,) = dcmsend(case.orthanc.port, case.files[:1], called=case.orthanc.aet, calling="STRANGER")
     assert not said.stored
+
+
+def test_a_short_password_keeps_orthanc_from_starting(tmp_path: Path) -> None:
+    orthanc = Beside(tmp_path / "open", node_port=1, stow_port=1, way="off")
+    orthanc.variables["ORTHANC_NODE_PASSWORD"] = ""
+    done = subprocess.run(orthanc.command(), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "at least 12 characters" in done.stderr
 
 
 def _study_uid(study: dict[str, Any]) -> str:

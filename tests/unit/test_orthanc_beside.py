@@ -1,5 +1,6 @@
 """What the script of deploy/orthanc makes of headers and settings; Orthanc itself runs in tests/integration."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,3 +116,10 @@ def test_wrong_settings_and_open_doors_keep_orthanc_from_starting(
 ) -> None:
     with pytest.raises(ValueError, match=why):
         settings.settings_of(OPEN | changed)
+
+
+def test_every_variable_of_the_settings_file_is_explained() -> None:
+    used = set(re.findall(r"\$\{([A-Z_]+)(?::-[^}]*)?\}", (FOLDER / "orthanc.json").read_text(encoding="utf-8")))
+    said = set(re.findall(r"`((?:ORTHANC|NODE|SENDER)_[A-Z_]+)", (FOLDER / "README.md").read_text(encoding="utf-8")))
+    assert used == said
+    assert len(used) > 20
