@@ -69,6 +69,8 @@ def read(folder: Path) -> Manifest:
             fix=f"Use version {raw.get('program')} of the node.",
         )
     files = {path: (int(size), str(digest)) for path, (size, digest) in raw["files"].items()}
+    if any(Path(path).is_absolute() or ".." in Path(path).parts for path in files):
+        raise Refuse(f"{folder / FILE_NAME} names files outside of the backup.", fix="Use a backup of this program.")
     return Manifest(**{**raw, "files": files, "missing": tuple(raw["missing"])})
 
 

@@ -99,7 +99,8 @@ def _restore(
             progress("restoring", done, found.bytes)
     migrate(new)  # the backup may be of an older program
     with closing(Records(new)) as records, records.write() as connection:
-        doubt = restored.mark(connection, taken_at=found.taken_at, at=time.time())
+        # What came between the first and the last moment of the backup may be in it, and counts as known then.
+        doubt = restored.mark(connection, taken_at=found.ended_at, at=time.time())
     copies.copy(new / FILE_NAME, new / "whole.sqlite")  # without a log beside it
     engines = _engines(settings, folder, found)
     files.sync_all(state)

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from node.errors import BadSetting, Refuse
+from node.intake.disk import is_full
 
 _PATIENCE_S = 30.0  # with a lock that somebody else holds
 
@@ -13,19 +14,20 @@ _PATIENCE_S = 30.0  # with a lock that somebody else holds
 def copy(source: Path, to: Path) -> None:
     """Copy a database to a new file: one state of it, whoever writes meanwhile, whole and synced.
 
-    raises: OSError if there is no room; Refuse if the source cannot be read
+    raises: BadSetting if there is no room; Refuse if the source cannot be read
     """
-    to.unlink(missing_ok=True)
-    descriptor = os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)  # before SQLite makes one that others read
-    os.close(descriptor)
     try:
+        for left in (to, *(to.with_name(f"{to.name}-{kind}") for kind in ("journal", "wal", "shm"))):
+            left.unlink(missing_ok=True)  # of one that was killed; its journal would be played back into the new file
+        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # before SQLite makes one that others read
         with closing(_open(source)) as read, closing(_open(to)) as written:
             read.backup(written)  # all pages in one step: else every writer would make it begin anew
             written.execute("PRAGMA journal_mode=DELETE").fetchone()  # one file, without a log beside it
         sync(to)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         to.unlink(missing_ok=True)
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        if full or (isinstance(error, OSError) and is_full(error)):
             raise BadSetting(f"There is no room for a copy of {source.name}.", fix="Free some, then repeat.") from error
         raise Refuse(f"{source} cannot be copied: {error}.", fix="Check the disk.") from error
 
