@@ -8,19 +8,25 @@ from pathlib import Path
 import pydicom
 import pytest
 from sqlalchemy import Connection, update
+from typer.testing import CliRunner
 
-from node import app
+from node import app as building
+from node.__main__ import app
 from node.commands import decide, look, pausing
+from node.commands.check import check
 from node.demo.phantom import make_series
 from node.errors import BadSetting
-from node.records import deliveries, pauses
+from node.records import deliveries, pauses, triages
 from node.records.database import Records
 from node.records.tables import DISPATCHES, JOBS, SETS
 from node.settings import Settings, parse
 from node.worker import Worker
+from node.worklist.standing import triage_is_up
 from tests.delivering import JOB, NAME, Scp, Sending, finish_job
 from tests.integration.test_faults import job_state, receive, until
-from tests.running_node import cli, settings_for, write_toml
+from tests.running_node import settings_for, write_toml
+from tests.site import Site, site
+from tests.urgent_case import PIPELINES, ROUTINE, RULES, TRIAGE, install_engine, write_series
 
 PIPELINE = "ct-denoise"
 WHO = {"by": "N. Ight", "why": "stripes in the images"}
@@ -29,7 +35,7 @@ WHO = {"by": "N. Ight", "why": "stripes in the images"}
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     made = parse(settings_for(tmp_path), source="the test")
-    app.prepare_state(made)
+    building.prepare_state(made)
     return made
 
 
@@ -43,10 +49,16 @@ def test_what_comes_during_a_pause_waits_over_a_restart_and_leaves_once_when_it_
     settings: Settings, records: Records, tmp_path: Path
 ) -> None:
     file = write_toml(tmp_path / "node.toml", settings_for(tmp_path))
-    code, said, trouble = cli("pause", "-c", file, PIPELINE, "--by", WHO["by"], "--reason", WHO["why"])
-    assert code == 0, trouble
-    assert "Paused: ct-denoise since" in said
-    assert "pipeline ct-denoise: paused by N. Ight: stripes in the images" in cli("check", "--local", "-c", file)[1]
+    said = CliRunner().invoke(app, ["pause", "-c", str(file), PIPELINE, "--by", WHO["by"], "--reason", WHO["why"]])
+    assert said.exit_code == 0, said.output
+    assert "Paused: ct-denoise since" in said.output
+    assert [(line.what, line.good, line.text) for line in check(file, local=True) if "pipeline" in line.what] == [
+        (
+            "pipeline ct-denoise",
+            None,
+            "paused by N. Ight: stripes in the images; it goes on after `imaging-node resume`",
+        )
+    ]
     series = receive(settings, records, make_series(tmp_path / "scan", slices=4))
 
     with Worker(settings) as worker:
@@ -61,8 +73,8 @@ def test_what_comes_during_a_pause_waits_over_a_restart_and_leaves_once_when_it_
         for _ in range(10):
             worker.tick()
         assert job_state(records, series) == "paused"
-        code, said, trouble = cli("resume", "-c", file, "--all", "--by", WHO["by"], "--reason", "mended")
-        assert code == 0, trouble
+        said = CliRunner().invoke(app, ["resume", "-c", str(file), "--all", "--by", WHO["by"], "--reason", "mended"])
+        assert said.exit_code == 0, said.output
         until(worker, "delivered", lambda: job_state(records, series) == "delivered")
 
     assert len(delivered(tmp_path)) == 4
@@ -72,6 +84,35 @@ def test_what_comes_during_a_pause_waits_over_a_restart_and_leaves_once_when_it_
 
 def delivered(tmp_path: Path) -> list[pydicom.Dataset]:
     return [pydicom.dcmread(path) for path in (tmp_path / "delivered").rglob("*.dcm")]
+
+
+def test_a_paused_triage_is_down_says_nothing_and_holds_nobody_up(tmp_path: Path) -> None:
+    engines = {"folder": str(install_engine(tmp_path / "engines", layers=1, channels=2)), "threads": 1}
+    head = write_series(tmp_path / "head", "head", part="HEAD", hu=900.0)
+    with site(tmp_path, rules=RULES, engines=engines) as node:
+        for key, files in (("head", head), ("other", write_series(tmp_path / "other", "other"))):
+            node.opened(key)
+            node.receive(files, key)
+            node.closed(key)
+
+        def states() -> dict[str, str]:
+            return {job["pipeline"]: job["state"] for job in node.jobs()}
+
+        pausing.pause(node.records, {TRIAGE}, {TRIAGE}, **WHO)
+        with Worker(node.settings, pipelines=PIPELINES) as worker:
+            until(worker, "both are where they stay", lambda: states() == {TRIAGE: "paused", ROUTINE: "delivered"})
+            until(worker, "the list goes by arrival", lambda: not triage_is_up(node.settings))
+            assert verdicts(node) == []
+        with Worker(node.settings, pipelines=PIPELINES) as worker:  # which does not wait for the paused case either
+            pausing.resume(node.records, (), **WHO)
+            until(worker, "the verdict is there", lambda: states()[TRIAGE] == "delivered")
+            until(worker, "the list goes by scores", lambda: triage_is_up(node.settings))
+        assert verdicts(node) == ["FLAG_RAISED"]
+
+
+def verdicts(node: Site) -> list[str]:
+    with node.records.read() as connection:
+        return [row["flag"] for row in triages.newest(connection, limit=10)]
 
 
 def test_a_result_that_is_ready_stays_until_its_pipeline_is_resumed(tmp_path: Path) -> None:
