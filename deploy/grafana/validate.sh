@@ -1,7 +1,7 @@
 #!/bin/sh
 # Do the dashboards fit Grafana's own types? Compiles them with the package @grafana/schema, which Grafana is built with.
 #
-#     deploy/grafana/validate.sh [VERSION ...]      of @grafana/schema, 12.4.11 and 13.2.3 if none is named
+#     deploy/grafana/validate.sh [VERSION ...]      of @grafana/schema, 11.6.16, 12.1.1 (that of compose.yaml) and 13.2.3 if none is named
 #
 # Needs npm, its registry and python3; writes into a folder of its own, which it removes. Ends with 0 only if every
 # dashboard compiles and a spoilt copy of each does not. The tests do the cheap half: they read each file with the types
@@ -11,7 +11,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-[ $# -gt 0 ] || set -- 12.4.11 13.2.3
+[ $# -gt 0 ] || set -- 11.6.16 12.1.1 13.2.3
 
 for version; do
     mkdir "$work/$version"
@@ -21,7 +21,8 @@ for version; do
     for kind in good spoilt; do
         cat > "$kind.json" <<END
 {"compilerOptions": {"strict": true, "noEmit": true, "module": "preserve", "moduleResolution": "bundler",
- "target": "es2022", "skipLibCheck": true, "types": []}, "include": ["$kind"]}
+ "target": "es2022", "skipLibCheck": true, "types": [],
+ "paths": {"@grafana/schema/dist/esm/*": ["./node_modules/@grafana/schema/dist/esm/*.d.ts"]}}, "include": ["$kind"]}
 END
     done
     python3 "$here/validate.py" good
