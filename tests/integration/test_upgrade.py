@@ -17,9 +17,9 @@ from sqlalchemy import Connection, select
 
 from node.demo.phantom import make_series
 from node.errors import BadSetting
-from node.records import copies, deliveries, kept, revisions, unfinished
+from node.records import copies, deliveries, kept, revisions, sets, unfinished
 from node.records.database import FILE_NAME, Records, migrate
-from node.records.tables import EVENTS
+from node.records.tables import EVENTS, JOBS
 from node.records.worklist_tables import ALL
 from node.worker import Worker
 from tests.running_node import cli, settings_for, write_toml
@@ -192,18 +192,22 @@ def test_what_was_under_way_goes_on_or_begins_anew_and_is_made_once(tmp_path: Pa
             assert begun_anew(node.records) == ["no workflow"]
             node.until_settled(worker, 1)
 
-        with node.records.write() as connection:  # it was made and has arrived, and the end of it was not noted
-            connection.exec_driver_sql("UPDATE jobs SET state = 'running'")
-        node.records.close()
-        revisions.downgrade(state, "0006")
-        assert not (state / revisions.JOBS_FILE).exists()
-        migrate(state)
-
-        with Worker(node.settings) as worker:
-            node.until_settled(worker, 1)
-        assert begun_anew(node.records) == ["no workflow", "rolled back"]
         assert [job["state"] for job in node.jobs()] == ["delivered"]
         assert len(list(node.delivered.rglob("*.dcm"))) == 4
+
+        with node.records.write() as connection:
+            connection.exec_driver_sql("UPDATE jobs SET state = 'running'")
+            (job,) = connection.execute(select(JOBS.c.id)).scalars().all()
+            deliveries.close(connection, job, at=1.0)  # as when it is made again: it had arrived everywhere
+        assert [job["state"] for job in node.jobs()] == ["delivered"]
+        with node.records.write() as connection:
+            connection.exec_driver_sql("UPDATE jobs SET state = 'running'")
+        revisions.downgrade(state, "0006")  # what an older program cannot find out for itself
+        assert not (state / revisions.JOBS_FILE).exists()
+        migrate(state)
+        with node.records.read() as connection:
+            assert sets.to_start(connection, urgent=False)
+        assert begun_anew(node.records) == ["no workflow", "rolled back"]
 
 
 def begun_anew(records: Records) -> list[str]:
