@@ -155,7 +155,7 @@ def test_there_is_nothing_to_roll_back_to_on_a_new_machine():
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
-@pytest.mark.parametrize("script", ["install.sh", "try-clean-root.sh"])
+@pytest.mark.parametrize("script", ["install.sh", "try-clean-root.sh", "orthanc/setup.sh"])
 def test_scripts_pass_shellcheck(script):
     done = subprocess.run(["shellcheck", "-x", str(DEPLOY / script)], capture_output=True, text=True, check=False)
 

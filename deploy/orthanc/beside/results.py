@@ -39,13 +39,14 @@ class Results:
         own = {label_of(said["kind"].lower().replace("_", "-")), label_of(network)}
         self._marks.label("series", series_id, on=own - {""})
         withdrawal = said["kind"] == "AI_WITHDRAWAL"
-        for source in _sources(tags):
+        for source in _sources(tags, document=withdrawal or "flag" in said):
             if withdrawal:
                 self._marks.label("series", source, on={WITHDRAWN})
             else:
                 self.waits.pop(source, None)
                 self._marks.label("series", source, on={PROCESSED}, off={NOTHING})
-        self._label_study(study_id)
+        if withdrawal or "flag" in said:
+            self._label_study(study_id, withdrawal=withdrawal)
         self.labelled += 1
 
     def nothing_came(self) -> None:
@@ -56,22 +57,28 @@ class Results:
             if get(f"/series/{series_id}") is not None and PROCESSED not in self._marks.labels("series", series_id):
                 self._marks.label("series", series_id, on={NOTHING})
 
-    def _label_study(self, study_id: str) -> None:
-        """What the reports say that were not withdrawn."""
+    def _label_study(self, study_id: str, *, withdrawal: bool) -> None:
+        """What the reports say that were not withdrawn. Only a withdrawal takes off: the node itself may have labelled
+        the study before its report came.
+        """
         flags = set()
         for series_id in (get(f"/studies/{study_id}") or {}).get("Series", []):
             said = self._marks.metadata("series", series_id, MADE)
             flag = json.loads(said).get("flag", "") if said else ""
             if flag in FLAGS and WITHDRAWN not in self._marks.labels("series", series_id):
                 flags.add(FLAGS[flag])
-        self._marks.label("studies", study_id, on=flags, off=set(FLAGS.values()) - flags)
+        self._marks.label("studies", study_id, on=flags, off=set(FLAGS.values()) - flags if withdrawal else frozenset())
 
 
-def _sources(tags: dict[str, Any]) -> set[str]:
-    """Orthanc's ids of the series that an object was made of; of a document: that it names."""
-    own = items(tags, "ReferencedSeriesSequence")[:1]  # the others are what the source itself refers to
-    evidence = items(tags, "CurrentRequestedProcedureEvidenceSequence", "ReferencedSeriesSequence")
-    found = {one for item in own + evidence for one in lookup(str(item.get("SeriesInstanceUID", "")), "Series")}
+def _sources(tags: dict[str, Any], *, document: bool) -> set[str]:
+    """Orthanc's ids of the series that an object was made of.
+
+    document: a report or a rejection note, which means all that is its evidence; key objects name pictures, too
+    """
+    named = items(tags, "ReferencedSeriesSequence")[:1]  # the others are what the source itself refers to
+    if document:
+        named += items(tags, "CurrentRequestedProcedureEvidenceSequence", "ReferencedSeriesSequence")
+    found = {one for item in named for one in lookup(str(item.get("SeriesInstanceUID", "")), "Series")}
     for image in items(tags, "SourceImageSequence"):
         for one in lookup(str(image.get("ReferencedSOPInstanceUID", "")), "Instance"):
             found |= {(get(f"/instances/{one}") or {}).get("ParentSeries", "")} - {""}
