@@ -13,7 +13,7 @@ SAYS: Final = (
     "waits, what failed and why. Sky blue is well, orange and vermilion want a look; each panel's description says "
     "what is good."
 )
-# Seconds from arrival to delivery, and of waiting, at which somebody looks: those of the alerts.
+# Seconds from arrival to delivery, and of waiting, at which somebody looks; at the second of them alerts fire.
 SLOW: Final[Steps] = ((0, SKY), (900, ORANGE), (1800, VERMILION))
 TURNAROUND: Final = {
     name: quantile(share, "turnaround_seconds", matchers=(PIPELINE,))

@@ -3,20 +3,9 @@
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
-from grafana_foundation_sdk.builders import (
-    bargauge,
-    heatmap,
-    prometheus,
-    stat,
-    table,
-    timeseries,
-)
-from grafana_foundation_sdk.builders import (
-    common as build,
-)
-from grafana_foundation_sdk.builders import (
-    dashboard as boards,
-)
+from grafana_foundation_sdk.builders import bargauge, heatmap, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import common as build
+from grafana_foundation_sdk.builders import dashboard as boards
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models import heatmap as heat
@@ -68,6 +57,7 @@ def figure(
     empty: what stands there without a value
     """
     several = asked if isinstance(asked, Mapping) else {"": asked}
+    named = len(several) > 1 or "{{" in next(iter(several))
     panel = (
         _base(stat.Panel(), title, says, unit, width, height)
         .targets([ask(one, name, ref=_ref(at), shape="instant") for at, (name, one) in enumerate(several.items())])
@@ -76,11 +66,7 @@ def figure(
         .no_value(empty)
         .graph_mode(common.BigValueGraphMode.NONE)
         .color_mode(common.BigValueColorMode.VALUE)
-        .text_mode(
-            common.BigValueTextMode.VALUE_AND_NAME
-            if len(several) > 1 or "{{" in next(iter(several))
-            else common.BigValueTextMode.VALUE
-        )
+        .text_mode(common.BigValueTextMode.VALUE_AND_NAME if named else common.BigValueTextMode.VALUE)
         .orientation(common.VizOrientation.HORIZONTAL if len(several) > 1 else common.VizOrientation.AUTO)
         .reduce_options(build.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
     )
