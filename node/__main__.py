@@ -358,8 +358,6 @@ def flags(
     """Verdicts of triage, and who was told. Exit status 1 if somebody did not acknowledge one in time."""
     from node.commands import flags as telling
 
-    if known is not None and not by:
-        raise BadSetting("--known needs --by.", fix="Say who asked the receiver.")
     with _records(settings) as records:
         if known is not None:
             telling.settle(records, known, by=by)

@@ -48,6 +48,8 @@ def flags(records: Records, *, limit: int) -> dict[str, Any]:
 
 def settle(records: Records, key: str, *, by: str) -> None:
     """A person says that the receivers have what was given up of a job. Raises BadSetting if there is no such thing."""
+    if not by:
+        raise BadSetting("--known needs --by.", fix="Say who asked the receiver.")
     with records.write() as connection:
         job = jobs.by_prefix(connection, key)
         if job is None or not notices.known(connection, job["id"], by=by, at=time.time()):
