@@ -9,6 +9,7 @@
 #   --system NAME    bookworm (default), or jammy, noble on a machine that has their mirror and keys
 #   --commit NAME    what is tried; default: HEAD, without changes that are not committed
 #   --series FOLDER  a CT series of DICOM files that is sent, too; default: computed phantoms only
+#   --readme         walk README's way to a first derived series instead, line by line, with what it prints; implies --index
 #   --index          install from the package index as pip of this machine has it, by this machine's network; default: packages
 #                    are fetched before, and --wheels installs them
 #   --keep           leave the root for a look; its folder is printed
@@ -16,13 +17,15 @@ set -Eeuo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/.." && pwd)
 cache=${CLEAN_ROOT_CACHE:-/var/tmp/imaging-node-clean-root}
-system=bookworm commit=HEAD series="" index=no keep=no
+system=bookworm commit=HEAD series="" index=no keep=no what=try_all
 # shellcheck source-path=SCRIPTDIR source=clean-root/base.sh
 . "$here/clean-root/base.sh"
 # shellcheck source-path=SCRIPTDIR source=clean-root/machine.sh
 . "$here/clean-root/machine.sh"
 # shellcheck source-path=SCRIPTDIR source=clean-root/promises.sh
 . "$here/clean-root/promises.sh"
+# shellcheck source-path=SCRIPTDIR source=clean-root/readme.sh
+. "$here/clean-root/readme.sh"
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -31,6 +34,7 @@ while [ $# -gt 0 ]; do
     --commit) commit=${2:?"--commit needs a name"}; shift ;;
     --series) series=$(cd "${2:?"--series needs a folder"}" && pwd); shift ;;
     --index) index=yes ;;
+    --readme) what=try_readme index=yes ;;
     --keep) keep=yes ;;
     *) stop "There is no option $1; see --help." ;;
   esac
@@ -46,4 +50,4 @@ make_base
 make_wheels
 make_root
 machine_up
-try_all
+$what
