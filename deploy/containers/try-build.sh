@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Usage: deploy/containers/try-build.sh [FOLDER]. Builds deploy/containers/Dockerfile for real and runs the image as compose.yaml does
-# (user 10001, read-only root, no capabilities): a CT series through it (made up, or the files of FOLDER), its health check, a
-# kill, a stop and a start. For root; needs buildah, podman, catatonit and debootstrap, and no registry. Minutes. A cache and the images
-# stay: rm -r /var/tmp/imaging-node-containers; podman rmi localhost/imaging-node:try
+# Usage: deploy/containers/try-build.sh [--gpu] [FOLDER]. Builds deploy/containers/Dockerfile for real and runs the image as
+# compose.yaml does (user 10001, read-only root, no capabilities): a CT series through it (made up, or the files of FOLDER), its
+# health check, a kill, a stop and a start. --gpu: the same with Dockerfile.gpu, whose program then runs on the CPU.
+# For root; needs buildah, podman, catatonit and debootstrap, and no registry. Minutes. A cache and the images stay:
+#     rm -r /var/tmp/imaging-node-containers; podman rmi localhost/imaging-node:try localhost/imaging-node-try-base:bookworm
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=deploy/containers/try/images.sh
@@ -20,7 +21,12 @@ wanted() { [ "$(in_node imaging-node jobs --json | grep -o '"state": "delivered"
 
 # shellcheck disable=SC2119
 require_engine
-make_image
+kind=cpu
+if [ "${1:-}" = --gpu ]; then
+  kind=gpu
+  shift
+fi
+make_image "$kind"
 
 container=imaging-node-try-$$
 trap 'podman rm --force --volumes "$container" >/dev/null 2>&1 || true' EXIT

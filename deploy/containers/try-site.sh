@@ -48,7 +48,7 @@ scraped() { curl --silent --fail 'http://127.0.0.1:9090/api/v1/query?query=up%7B
 green() { compose exec -T node imaging-node check --local; }
 
 require_engine docker-compose curl
-make_image
+make_image cpu
 stand_in orthanc '[]' 'ln -s plugins /usr/share/orthanc/plugins-available' orthanc orthanc-dicomweb orthanc-python python3
 stand_in prometheus '["/usr/bin/prometheus"]' 'install -d -o 65534 -g 65534 /prometheus' prometheus wget
 stand_in alertmanager '["/usr/bin/prometheus-alertmanager"]' 'install -d -o 65534 -g 65534 /alertmanager' \

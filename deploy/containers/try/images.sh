@@ -55,9 +55,10 @@ image_of_packages() { # name, packages: a bare Debian with them
   rm -rf --one-file-system "$root"
 }
 
-fetch_wheels() { # with pip of this machine, as it is configured, for the Python and the C library of the base
+fetch_wheels() { # lock; with pip of this machine, as it is configured, for the Python and the C library of the base
   local python=$repository/.venv/bin/python minor platforms=()
-  wheels=$cache/wheels
+  local lock=$repository/deploy/lock/$1.txt
+  wheels=$cache/wheels-$1
   if sha256sum --status --check "$wheels/.lock" 2>/dev/null; then return; fi
   [ -x "$python" ] || python=python3
   for minor in $(seq 17 36); do platforms+=(--platform "manylinux_2_${minor}_$(uname -m)"); done
@@ -65,19 +66,21 @@ fetch_wheels() { # with pip of this machine, as it is configured, for the Python
   rm -rf "$wheels"
   "$python" -m pip --quiet download --only-binary=:all: --implementation cp --python-version 3.11 \
     --platform "manylinux2014_$(uname -m)" "${platforms[@]}" --require-hashes \
-    --requirement "$repository/deploy/lock/runtime.txt" --dest "$wheels" >"$cache/wheels.log" 2>&1 ||
+    --requirement "$lock" --dest "$wheels" >"$cache/wheels.log" 2>&1 ||
     stop "pip could not fetch what the lock names: see $cache/wheels.log"
-  sha256sum "$repository/deploy/lock/runtime.txt" >"$wheels/.lock"
+  sha256sum "$lock" >"$wheels/.lock"
 }
 
-make_image() { # the node's, by its own Dockerfile
+make_image() { # the node's, by its own Dockerfile; "gpu": by the other one, on the same base, so that it serves on the CPU here
+  local file=Dockerfile lock=runtime
+  if [ "${1:-}" = gpu ]; then file=Dockerfile.gpu lock=gpu; fi
   image_of_packages "$BASE" python3 python3-venv
-  fetch_wheels
+  fetch_wheels "$lock"
   # As a site with an index of its own would: the build sees pip's configuration as a secret, and no layer keeps it.
   printf '[global]\nno-index = true\nfind-links = /wheels\n' >"$cache/pip.conf"
-  echo "Building $IMAGE from deploy/containers/Dockerfile ..."
+  echo "Building $IMAGE from deploy/containers/$file ..."
   buildah bud --isolation chroot --format docker --build-arg BASE="$BASE" --secret id=pip,src="$cache/pip.conf" \
-    --volume "$wheels:/wheels:ro" --file "$here/Dockerfile" --tag "$IMAGE" "$repository" >"$cache/build.log" 2>&1 ||
+    --volume "$wheels:/wheels:ro" --file "$here/$file" --tag "$IMAGE" "$repository" >"$cache/build.log" 2>&1 ||
     stop "The build failed: see $cache/build.log"
   podman image inspect --format 'built {{.Id}}: {{.Size}} bytes, user {{.User}}' "$IMAGE"
 }
