@@ -29,7 +29,7 @@ fi
 make_image "$kind"
 
 container=imaging-node-try-$$
-trap 'podman rm --force --volumes "$container" >/dev/null 2>&1 || true' EXIT
+trap '{ podman rm --force "$container"; podman volume rm "$container"; } >/dev/null 2>&1 || true' EXIT
 series=()
 [ $# -eq 0 ] || series=(--volume "$(realpath "$1"):/series:ro")
 podman run --detach --name "$container" --init --network none --user 10001:10001 --read-only --cap-drop all \
