@@ -62,20 +62,8 @@ def alone(settings: Settings, name: str) -> Iterator[None]:
 
     A process that was killed a moment ago may still be on its way out; it gets three seconds. Raises BadSetting.
     """
-    path = settings.node.state.absolute() / f"{name}.lock"
-    with path.open("w") as file:
-        until = time.monotonic() + 3.0
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    raise BadSetting(
-                        f"Another process ({name}) uses {settings.node.state}.",
-                        fix="Stop it, or give each node a node.state of its own.",
-                    ) from error
-                time.sleep(0.1)
+    fix = "Stop it, or give each node a node.state of its own."
+    with running.turn(settings.node.state.absolute(), name, patience_s=3.0, fix=fix):
         yield
 
 

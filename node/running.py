@@ -36,8 +36,8 @@ def require_whole(state: Path) -> None:
 
 
 @contextlib.contextmanager
-def turn(state: Path, name: str, *, patience_s: float) -> Iterator[None]:
-    """Hold the lock of a command that works on a state folder. Raises BadSetting if another one keeps it so long."""
+def turn(state: Path, name: str, *, patience_s: float, fix: str = "Wait until it has ended.") -> Iterator[None]:
+    """Hold the lock `name` of a state folder. Raises BadSetting, with that fix, if another process keeps it so long."""
     with (state / f"{name}.lock").open("w") as file:
         give_to_owner(state / f"{name}.lock")
         until = time.monotonic() + patience_s
@@ -47,9 +47,7 @@ def turn(state: Path, name: str, *, patience_s: float) -> Iterator[None]:
                 break
             except BlockingIOError as error:
                 if time.monotonic() > until:
-                    raise BadSetting(
-                        f"Another process ({name}) works on {state}.", fix="Wait until it has ended."
-                    ) from error
+                    raise BadSetting(f"Another process ({name}) uses {state}.", fix=fix) from error
                 time.sleep(0.1)
         yield
 
