@@ -2,7 +2,7 @@
 # Tries deploy/install.sh where nothing was installed before: a bare Debian (or Ubuntu) root that runs as a machine of its own
 # (systemd as process 1, a network of its own that leads nowhere), with the distribution's Orthanc beside the node. As root:
 #     deploy/try-clean-root.sh            a line for each promise, ok or FAILED; exit status 0 if all are ok
-# Needs debootstrap, systemd-container, a package mirror and a package index, 2 GB of disk and 10 minutes.
+# Needs debootstrap, systemd-container, a package mirror and a package index, 2 GB of disk and 10 to 20 minutes.
 # What it makes lies under CLEAN_ROOT_CACHE (/var/tmp/imaging-node-clean-root): bare roots and packages stay there for the
 # next run, the rest is removed. Nothing else of this machine is changed.
 #

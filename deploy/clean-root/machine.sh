@@ -38,7 +38,10 @@ binds=()
 pip_settings=()
 
 use_index() { # pip in the machine asks whom pip of this machine asks: its environment, its files, its local folders
-  local name file word files=()
+  local name file word port files=()
+  for port in 4242 8042 8080 11112; do # of Orthanc and of the node
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || stop "Port $port of this machine is taken: --index needs it free."
+  done
   for name in $(compgen -e | grep -E '^(PIP_|SSL_CERT|REQUESTS_CA)' || true); do pip_settings+=("$name=${!name}"); done
   for file in etc/pip.conf root/.config/pip/pip.conf root/.pip/pip.conf; do
     [ -f "/$file" ] || continue
