@@ -64,7 +64,7 @@ clean_up() {
     echo "The root is in $root, its console in $root.console"
   elif [ -n "${root:-}" ]; then
     # --one-file-system: should something still be mounted in it, it stays.
-    rm -rf --one-file-system "$root" "$root.console" "$root.log"
+    rm -rf --one-file-system "$root" "$root.console" "$root.log" "$root.said"
   fi
   exit "$status"
 }
