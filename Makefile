@@ -1,6 +1,6 @@
 # make demo    everything on this machine: phantom in, denoised series out, a picture to look at
 # make mr      adds what the MR pipelines need (264 MB)
-# make test    unit, integration and acceptance tests against real peers; WORKERS at a time
+# make test    unit, integration and acceptance tests against real peers; WORKERS at a time, the longest first
 # make test-train  the tests that need the extra `train` (torch, scikit-image), in an environment of their own
 # make lint    what pre-commit and CI run
 # make bench   times beside DCMTK and Orthanc
@@ -12,7 +12,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 # Every process of a node would compile all of it anew: a tenth of the tests' time.
@@ -32,7 +32,7 @@ demo: .venv/.runtime
 mr: .venv/.mr
 
 test: .venv/.test peers
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-train: .venv-train/.ready
 	.venv-train/bin/pytest -q tests/unit/test_evaluation.py tests/unit/test_training_*.py

@@ -71,16 +71,16 @@ make_root() { # a copy for this run, with releases as an administrator unpacks t
   root=$(mktemp -d "$cache/root-XXXXXX")
   echo "Trying commit $(git -C "$repository" log -1 --format='%h, %s' "$commit")."
   cp -a --reflink=auto "$cache/$system/." "$root/"
-  cp -a "$wheels" "$root/root/wheels"
-  release "$root/root/release-1"
+  cp -a "$wheels" "$root/srv/wheels"
+  release "$root/srv/release-1"
   version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repository/pyproject.toml")
-  newer_release "$root/root/release-2" 99.0.0
+  newer_release "$root/srv/release-2" 99.0.0
   # One that does not start, although its check and its trial say nothing against it.
-  newer_release "$root/root/release-3" 99.0.1
-  sed -i 's/^        return Supervisor(.*/        raise SystemExit("broken on purpose")/' "$root/root/release-3/node/commands/run.py"
-  grep -q 'broken on purpose' "$root/root/release-3/node/commands/run.py" || stop "node/commands/run.py has changed: see make_root."
-  cp "$repository/deploy/clean-root/archive.py" "$root/root/"
-  [ -z "$series" ] || cp -rL "$series" "$root/root/series"
+  newer_release "$root/srv/release-3" 99.0.1
+  sed -i 's/^        return Supervisor(.*/        raise SystemExit("broken on purpose")/' "$root/srv/release-3/node/commands/run.py"
+  grep -q 'broken on purpose' "$root/srv/release-3/node/commands/run.py" || stop "node/commands/run.py has changed: see make_root."
+  cp "$repository/deploy/clean-root/archive.py" "$root/srv/"
+  [ -z "$series" ] || cp -rL "$series" "$root/srv/series"
   # What an administrator tells Orthanc: where the node is.
   sed -i 's|^  "DicomModalities" : {|&\n    "imaging-node" : ["IMAGING-NODE", "127.0.0.1", 11112]|' "$root/etc/orthanc/orthanc.json"
 }

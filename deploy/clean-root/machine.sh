@@ -50,6 +50,7 @@ use_index() { # pip in the machine asks whom pip of this machine asks: its envir
   done
   for word in $(printf '%s\n' "${pip_settings[@]}" | cat - "${files[@]}" | grep -oE '(file://)?/[^ ,]+' || true); do
     word=${word#file://}
+    word=${word%/simple} # a local index may have its files beside what lists them
     word=${word%/simple} # an index of files: what it lists lies beside its pages
     if [ -e "$word" ] && [[ $word != /etc/ssl/* ]]; then binds+=("--bind-ro=$word"); fi
   done

@@ -33,12 +33,12 @@ refuses() { # what it must say, command that must fail
   grep -qF -- "$what" <<<"$said"
 }
 
-archive() { within "$PYTHON" /root/archive.py "$@"; }
+archive() { within "$PYTHON" /srv/archive.py "$@"; }
 
 install_release() { # number, options
-  local options=(--wheels /root/wheels)
+  local options=(--wheels /srv/wheels)
   [ "$index" = no ] || options=()
-  within "/root/release-$1/deploy/install.sh" "${options[@]}" "${@:2}"
+  within "/srv/release-$1/deploy/install.sh" "${options[@]}" "${@:2}"
 }
 
 is_version() { [ "$(within imaging-node version)" = "$1" ]; }
@@ -118,7 +118,7 @@ try_all() {
   promise "owners and modes: settings for root and the node, state for the node, program for root" modes
   promise "the unit passes systemd-analyze verify, exposure 2.0 or less" hardened
   promise "a series that Orthanc sends comes back to Orthanc derived, slice for slice" bash_all "archive send 1 40" "archive wait 300"
-  [ -z "$series" ] || promise "so does the series of --series" bash_all "archive send-files /root/series" "archive wait 600"
+  [ -z "$series" ] || promise "so does the series of --series" bash_all "archive send-files /srv/series" "archive wait 600"
   promise "the journal has its lines" logged
   promise "systemctl restart in the middle of a series: nothing lost, nothing doubled" interrupted 2 within systemctl restart imaging-node
   promise "every process killed in the middle of a series: systemd starts it again, nothing lost or doubled" interrupted 3 kill_all

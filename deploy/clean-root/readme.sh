@@ -3,7 +3,7 @@
 # shellcheck disable=SC2154  # root, commit, ... are set by the script that reads this
 
 readme_lines() {
-  sed -n '/^## A first derived series in Orthanc$/,/^## Install/{/^```sh$/,/^```$/{/^```/!p}}' "$root/root/release-1/README.md"
+  sed -n '/^## A first derived series in Orthanc$/,/^## Install/{/^```sh$/,/^```$/{/^```/!p}}' "$root/srv/release-1/README.md"
 }
 
 in_orthanc() { # until it has a series that this node made; what it is called, and of how many slices
@@ -22,9 +22,9 @@ sys.exit(not found or len(found[0][\"Instances\"]) < 40)" "$found" && exit 0
 }
 
 try_readme() {
-  local line run folder=/root lines=() started
-  git clone --quiet --bare "$repository" "$root/root/repository.git"
-  git -C "$root/root/repository.git" update-ref refs/heads/main "$(git -C "$repository" rev-parse "$commit")"
+  local line run folder=/srv lines=() started
+  git clone --quiet --bare "$repository" "$root/srv/repository.git"
+  git -C "$root/srv/repository.git" update-ref refs/heads/main "$(git -C "$repository" rev-parse "$commit")"
   promise "(a machine with git)" within bash -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y git"
   mapfile -t lines < <(readme_lines)
   [ ${#lines[@]} -ge 5 ] || stop "README has no commands under 'A first derived series in Orthanc'."
@@ -33,11 +33,11 @@ try_readme() {
     run=$line
     case $line in
       cd\ *) folder=$folder/${line#cd }; echo "        $line"; continue ;;
-      *REPOSITORY*) run=${line/REPOSITORY/--branch main \/root\/repository.git} ;;
+      *REPOSITORY*) run=${line/REPOSITORY/--branch main \/srv\/repository.git} ;;
       "imaging-node top") promise "the derived series is in Orthanc" in_orthanc; run="$line --once" ;;
     esac
     promise "# $line" within bash -c "cd $folder && $run"
-    tail -n 24 "$root.log" | sed -n '/^--- # /,$p' | sed '1d;s/^/        | /'
+    awk '/^--- /{said = ""; next} {said = said "        | " $0 "\n"} END {printf "%s", said}' "$root.log"
   done
   echo "$failed failed, after $((SECONDS - started)) s"
   [ "$failed" -eq 0 ]

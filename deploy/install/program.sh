@@ -99,7 +99,7 @@ build() {
   local locks=("$source/deploy/lock/runtime.txt")
   for extra in "${extras[@]}"; do locks+=("$source/deploy/lock/$extra.txt"); done
   for lock in "${locks[@]}"; do
-    pip_install "$folder" ${wheels:+--no-index --find-links "$wheels"} --require-hashes --requirement "$lock" ||
+    pip_install "$folder" ${wheels:+--no-index -f "$wheels"} --require-hashes --requirement "$lock" ||
       stop "pip could not install what ${lock##*/} names (above)." \
         "Check the package index of this machine (pip config list), or bring the packages: --wheels, see --help.$(unchanged)"
   done

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from node.commands.records_line import USUAL_SETTINGS, AsJson, SettingsFile
+from node.commands.terminal import USUAL_SETTINGS, AsJson, SettingsFile, err, out
 from node.errors import BadSetting
-
-_out, _err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def backup(
@@ -37,7 +34,7 @@ def backup(
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
     else:
-        _out.print(_text(found))
+        out.print(_text(found))
     if found["missing"] or found.get("wrong"):
         raise typer.Exit(1)
 
@@ -63,7 +60,7 @@ def restore(
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
     else:
-        _out.print(told(found))
+        out.print(told(found))
 
 
 def _take(settings_file: Path, to: Path, *, keep: int | None, keys: bool) -> dict[str, Any]:
@@ -76,7 +73,7 @@ def _take(settings_file: Path, to: Path, *, keep: int | None, keys: bool) -> dic
         progress=lambda done, total: say("copying files", done, total),
     )  # fmt: skip
     for warning in taken.warnings:
-        _err.print(f"imaging-node: {warning}", markup=False)
+        err.print(f"imaging-node: {warning}", markup=False)
     return {
         "folder": str(taken.folder),
         "taken_at": taken.found.taken_at,
@@ -125,6 +122,6 @@ def _say() -> Any:
         text = f"{what}: {10 * done // max(total, 1) * 10} %"
         if text != said[0]:
             said[0] = text
-            _err.print(text)
+            err.print(text)
 
     return say

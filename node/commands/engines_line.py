@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from engines.backends import Backend
 from engines.engine import Precision
 from engines.export_triton import Device
+from node.commands.terminal import AsJson, out
 
 app = typer.Typer(help="The networks: list, verify, time, compile, add.", no_args_is_help=True)
-_out = Console(highlight=False, soft_wrap=True)
 
 SettingsFile = Annotated[
     Path | None,
@@ -25,7 +24,6 @@ SettingsFile = Annotated[
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Engines; default: all.")]
 OnBackend = Annotated[Backend | None, typer.Option(help="Instead of the settings' backend.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Instead of the settings' number of CPU threads.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
 @app.command("list")
@@ -131,7 +129,7 @@ def _print(found: dict[str, Any], text: Any, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(found) + "\n")
         return
     for line in text(found):
-        _out.print(line, markup=False)
+        out.print(line, markup=False)
 
 
 def _listing(found: dict[str, Any]) -> Iterable[str]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from node.commands.terminal import out
 
 app = typer.Typer(help="Reconstruction kernels: measure one.", no_args_is_help=True)
-_out = Console(highlight=False, soft_wrap=True)
 
 
 @app.callback()
@@ -37,9 +37,9 @@ def measure(
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
     elif found["near"]:
-        _out.print(found["table"], markup=False)
+        out.print(found["table"], markup=False)
         if reference is None:
-            _out.print("# Noise alone gives the shape of the curve; noise_kept needs a reference.", markup=False)
+            out.print("# Noise alone gives the shape of the curve; noise_kept needs a reference.", markup=False)
     if not found["near"]:
         share = f"{100 * found['off']:.0f} %"
         typer.echo(f"The curve is {share} off every kernel that the network knows: do not use it.", err=True)

@@ -2,18 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-_USUAL: Final = Path("/etc/imaging-node/node.toml")
+from node.commands.terminal import USUAL_SETTINGS, SettingsFile
 
 
 def papers(
     to: Annotated[Path, typer.Option(help="Folder for them.")],
-    settings: Annotated[
-        Path, typer.Option("-c", "--settings", envvar="IMAGING_NODE_SETTINGS", help="The settings file (TOML).")
-    ] = _USUAL,
+    settings: SettingsFile = USUAL_SETTINGS,
 ) -> None:
     """What IT asks for, of a configuration: statement, ports, data flow, security answers, SBOM, licences."""
     from node.commands.papers import papers as write

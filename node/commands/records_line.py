@@ -6,16 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from node.commands.terminal import USUAL_SETTINGS, AsJson, SettingsFile, out
 
 app = typer.Typer(help="The tables of the records: upgrade and roll back.", no_args_is_help=True)
-_out = Console(highlight=False, soft_wrap=True)
-
-SettingsFile = Annotated[
-    Path, typer.Option("-c", "--settings", envvar="IMAGING_NODE_SETTINGS", help="The settings file (TOML).")
-]
-USUAL_SETTINGS = Path("/etc/imaging-node/node.toml")
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
 @app.command()
@@ -101,4 +95,4 @@ def _say(result: dict[str, Any], text: str, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
     else:
-        _out.print(text)
+        out.print(text)

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from node.commands.terminal import err, out
 from node.errors import BadSetting
 from node.simulation.measures import MEASURES
 from node.simulation.sweep import READERS, UTILISATIONS
 
-_out, _err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
 _UTILISATIONS: Final = ",".join(map(str, UTILISATIONS))
 _READERS: Final = ",".join(map(str, READERS))
 
@@ -64,7 +64,7 @@ def simulate_worklist(
         replications=replications,
         seed=seed,
     )
-    with Progress(TextColumn("{task.description}"), BarColumn(), console=_err, transient=True) as bar:
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=err, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
         sweep, files = simulate.simulate(
             plan, characteristic, to, lambda what, share: bar.update(task, description=what, completed=share)
@@ -73,7 +73,7 @@ def simulate_worklist(
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
     else:
-        _out.print(_text(found, to))
+        out.print(_text(found, to))
 
 
 def _numbers(text: str, what: str, above: float, below: float) -> list[float]:

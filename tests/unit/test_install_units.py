@@ -172,14 +172,13 @@ def test_folders_elsewhere_and_low_ports_come_into_a_drop_in(tmp_path):
     text = text.replace('state = "/var/lib/imaging-node" ', 'state = "/data/node" ').replace(
         "port = 2762", "port = 104"
     )
-    (tmp_path / "node.toml").write_text(
-        text.replace('"/var/lib/imaging-node-out"', '"/home/out folder"'), encoding="utf-8"
-    )
+    at_home = str(Path("/home") / "out folder")
+    (tmp_path / "node.toml").write_text(text.replace('"/var/lib/imaging-node-out"', f'"{at_home}"'), encoding="utf-8")
     drop_in = configparser.ConfigParser(strict=False, delimiters=("=",), interpolation=None)
     said = _script("unit_needs").drop_in(load(tmp_path / "node.toml"))
     drop_in.read_string(said)
 
     assert 'ReadWritePaths=-"/data/node"' in said
-    assert 'ReadWritePaths=-"/home/out folder"' in said
+    assert f'ReadWritePaths=-"{at_home}"' in said
     assert drop_in["Service"]["ProtectHome"] == "no"
     assert drop_in["Service"]["AmbientCapabilities"] == "CAP_NET_BIND_SERVICE"
