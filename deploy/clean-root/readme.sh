@@ -25,7 +25,9 @@ try_readme() {
   local line run folder=/srv lines=() started
   git clone --quiet --bare "$repository" "$root/srv/repository.git"
   git -C "$root/srv/repository.git" update-ref refs/heads/main "$(git -C "$repository" rev-parse "$commit")"
-  promise "(a machine with git)" within bash -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y git"
+  # The base has Debian's Orthanc for the other promises; who begins with README has none.
+  promise "(a machine with git and without Orthanc)" within bash -c "export DEBIAN_FRONTEND=noninteractive
+    apt-get purge -qq -y --auto-remove orthanc && rm -rf /etc/orthanc && apt-get update -qq && apt-get install -qq -y git"
   mapfile -t lines < <(readme_lines)
   [ ${#lines[@]} -ge 5 ] || stop "README has no commands under 'A first derived series in Orthanc'."
   started=$SECONDS

@@ -21,8 +21,9 @@ done
 [ "$(id -u)" -eq 0 ] || stop "Only root may set a service up." "sudo deploy/orthanc/setup.sh"
 command -v apt-get >/dev/null || stop "This system has no apt-get." "Follow $here/README.md by hand."
 
+apt-get update -qq || true # without an index the installation says what is missing
 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends orthanc orthanc-dicomweb orthanc-python curl \
-  openssl >/dev/null || stop "apt-get could not install Orthanc and its plug-ins." "See what it says above; apt-get update first."
+  openssl >/dev/null || stop "apt-get could not install Orthanc and its plug-ins." "See what it says above."
 
 install -d -m 0755 "$folder"
 [ -e "$folder/orthanc.json" ] || install -m 0644 "$here/orthanc.json" "$folder/orthanc.json"
