@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 TOOLS = ("dciodvfy", "dcentvfy", "dcmdump")
@@ -74,9 +75,15 @@ def said(path: str | Path) -> list[str]:
     return [line for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
 
 
+@lru_cache(maxsize=64)
+def _said_of_source(path: str | Path, changed_ns: int) -> list[str]:
+    """Each derived object is compared with its source, which is often the same large one."""
+    return said(path)
+
+
 def lint(path: str | Path, source: str | Path | None = None) -> list[str]:
     """The lines about a derived object that are neither allowed nor inherited from its source."""
-    lines = said(source) if source is not None else []
+    lines = _said_of_source(source, Path(source).stat().st_mtime_ns) if source is not None else []
     inherited = {line for line in lines if "Error" not in line or any(module in line for module in VERBATIM)}
     return [line for line in said(path) if not _ALLOWED.fullmatch(line) and line not in inherited]
 
