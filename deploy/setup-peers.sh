@@ -17,6 +17,7 @@ peers=(
   "openssl:openssl:TLS"
   "promtool:prometheus:validity of the metrics page"
   "amtool:prometheus-alertmanager:alerts that reach a person"
+  "nft:nftables:the firewall of the port sheet"
   "shellcheck:shellcheck:the scripts of the installation"
   "strace:strace:order of the system calls behind Success"
 )
