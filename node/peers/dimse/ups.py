@@ -4,6 +4,7 @@ Data sets are parsed in the child, never here. A change is in the records, synce
 """
 
 import base64
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -29,6 +30,7 @@ CONTEXTS: Final = tuple(Context(abstract_syntax=uid, transfer_syntaxes=(EXPLICIT
 MAXIMUM_BYTES: Final = 4 << 20
 
 Answer = tuple[Dataset | int, Dataset | None]
+_BREATH: Final = 50  # answers between two looks at what the asker says meanwhile
 _Action = Callable[[str, str, Plain], Status]
 
 
@@ -126,7 +128,9 @@ class _Scp:
             yield _failure(Refusal(Status.OUT_OF_RESOURCES, "The node could not look; see its log")), None
             return
         pending = Status.PENDING_NOT_ALL if asked.partial or dropped else Status.PENDING
-        for found in answers:
+        for number, found in enumerate(answers):
+            if number % _BREATH == 0:
+                _let_it_read(event.assoc)
             if event.is_cancelled:
                 yield int(Status.CANCEL), None
                 return
@@ -191,3 +195,10 @@ def _failure(error: Refusal) -> Dataset:
     answer.Status = int(error.status)
     answer.ErrorComment = error.comment
     return answer
+
+
+def _let_it_read(association: Any) -> None:
+    """pynetdicom reads nothing while it has something to send: it would hear a C-CANCEL after the last answer."""
+    while association.is_established and not association.dul.to_provider_queue.empty():
+        time.sleep(0.001)
+    time.sleep(0.002)
