@@ -55,7 +55,7 @@ def node(settings_file: Path) -> int:
             receiver_ports.part_name(slot): ["receiver", "--slot", str(slot), "--ports", *map(str, found.numbers)]
             for slot in _slots(settings)
         }
-        parts |= {name: [name] for name in ("worker", "page", *(("web",) if settings.takes_by_http else ()))}
+        parts |= {name: [name] for name in _beside_receivers(settings)}
         environment = app.child_environment(settings)
         return Supervisor(settings_file, environment, parts, serves=lambda: _serves(settings)).run()
 
@@ -185,7 +185,7 @@ def _shown(settings: Settings) -> "Site":
         engines_folder=settings.engines.folder,
         parts=[
             *(receiver_ports.part_name(slot) for slot in _slots(settings)),
-            *("worker", "page", *(("web",) if settings.takes_by_http else ())),
+            *_beside_receivers(settings),
         ],
         scanners=settings.worklist.scanners,
     )
@@ -210,6 +210,10 @@ def page_port(settings: Settings) -> socket.socket:
     return listening
 
 
+def _beside_receivers(settings: Settings) -> tuple[str, ...]:
+    return ("worker", "page", *(("web",) if settings.takes_by_http else ()))
+
+
 def _slots(settings: Settings) -> range:
     return range(1, settings.receiver.processes + 1)
 
@@ -224,8 +228,8 @@ def alive(settings: Settings, name: str) -> dict[str, int]:
 
 def silent(settings: Settings) -> list[str]:
     """The parts that do not run, or not yet. The page is none of them: it is what tells of the others."""
-    parts = ("receiver", "worker", *(("web",) if settings.takes_by_http else ()))
-    return [name for name in parts if not alive(settings, name)]
+    parts = ("receiver", *_beside_receivers(settings))
+    return [name for name in parts if name != "page" and not alive(settings, name)]
 
 
 def faults(settings: Settings) -> dict[str, str]:
